@@ -1,0 +1,61 @@
+# What a developer runs: `make help` lists it. Every target sees to the environment first.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -e -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env demo test check lint types examples bench clean
+
+# The interpreter that bootstraps uv where there is none; uv finds a fitting one for .venv by itself.
+PYTHON ?= python3
+WORKERS ?= 2
+
+BIN := .venv/bin
+RELATUM := $(BIN)/relatum
+INSTALLED := .venv/.installed
+UV := $(if $(shell uv --version 2>/dev/null),uv,.uv/bin/uv)
+
+# torch comes in files of a gigabyte.
+export UV_HTTP_TIMEOUT ?= 300
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */:/' \
+	| while IFS=: read -r target text; do printf '%-10s %s\n' "$$target" "$$text"; done
+
+env: $(INSTALLED)  ## make .venv, or bring it up to date
+
+demo: env  ## distill a small network on this machine; picks up where it was stopped
+	$(RELATUM) distill --out runs/demo --resume
+
+# One thread for each worker: the default, one for each processor, makes the workers wait.
+test: env  ## run the tests, docstrings and documents included
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+check: lint types examples  ## all that is quick: style, types, and every example
+
+lint: env  ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: env  ## check types
+	$(BIN)/mypy
+
+examples: env  ## run the examples of the docstrings, of README.md and of docs/
+	$(BIN)/python -m pytest src tests/test_docs.py
+
+bench: env  ## compare the methods
+	$(RELATUM) bench
+
+clean:  ## remove caches and builds; runs/ and .venv stay
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache
+	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt | $(filter .uv/%,$(UV))
+	test -x $(BIN)/python || $(UV) venv .venv
+	$(UV) pip install --python $(BIN)/python -c constraints.txt -e '.[dev,timm]'
+	touch $@
+
+# By venv, or by pip alone where the system's Python comes without ensurepip.
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet uv \
+	|| { rm -rf .uv && $(PYTHON) -m pip install --quiet --target .uv uv; }

@@ -1,0 +1,309 @@
+"""Save and resume: files that are complete or absent, and never run code when they load."""
+
+import contextlib
+import hashlib
+import io
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from relatum.distiller import Distiller
+from relatum.fit import NotFinite, Position
+from relatum.types import Fault
+
+FORMAT = 1
+KEYS = {"format", "about", "stage", "position", "tally", "learner", "optimizer", "random"}
+
+
+class Interrupted(Exception):
+    """The run was asked to stop, and its state is saved."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+class Stop:
+    """Whether someone asked to stop. A second Ctrl-C does not wait."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+
+    def check(self) -> None:
+        """Raise if so."""
+        if self.signum is not None:
+            raise Interrupted(self.signum)
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """SIGINT and SIGTERM are noted for a while, so that a run can save at the next step."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def note(signum: int, frame: Any) -> None:
+        if stop.signum is not None:
+            raise KeyboardInterrupt
+        stop.signum = signum
+
+    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong, on one line."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: to a temporary name, synced, then renamed.
+
+    Raises:
+        Fault: the system refused, for want of space or of rights; what was there still is.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        with contextlib.suppress(OSError):  # not every system can sync a folder
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise Fault(f"cannot write {path}: {error.strerror or error}") from error
+
+
+class Saver:
+    """Keeps the checkpoint of a run: the learner, its optimiser, all randomness, the position.
+
+    Args:
+        path: the one file that is written, again and again.
+        distiller: its learner is saved, its teacher never.
+        optimizer: over the learner's parameters.
+        about: names and numbers that identify the run; a checkpoint about another is refused.
+        stop: asked after every step.
+        stage: which part of the run this is, where it has several.
+        every: seconds between two checkpoints within an epoch.
+        pause: seconds that an epoch's end must be later than the last checkpoint.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        distiller: Distiller,
+        optimizer: torch.optim.Optimizer,
+        about: Mapping[str, Any],
+        stop: Stop | None = None,
+        *,
+        stage: int = 0,
+        every: float = 60.0,
+        pause: float = 2.0,
+    ) -> None:
+        self.path = path
+        self._distiller, self._optimizer = distiller, optimizer
+        self._about, self._stop = dict(about), stop or Stop()
+        self._stage, self._every, self._pause = stage, every, pause
+        self._saved_at = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether a signal came, or enough time has passed."""
+        return self._stop.signum is not None or time.monotonic() - self._saved_at > self._every
+
+    def epoch_ended(self, position: Position) -> None:
+        """Save, unless the last checkpoint is only moments old and nobody asked to stop."""
+        if self._stop.signum is not None or time.monotonic() - self._saved_at > self._pause:
+            self.save(position)
+
+    def save(self, position: Position) -> None:
+        """Write the checkpoint.
+
+        Raises:
+            NotFinite: a parameter is not finite; the last good checkpoint is kept.
+            Interrupted: it is written, and the run was asked to stop.
+            Fault: it cannot be written; the last one is kept.
+        """
+        learner = self._distiller.learner
+        for name, value in learner.named_parameters():
+            if not bool(value.isfinite().all()):
+                raise NotFinite(
+                    f"parameter {name!r} is not finite before step {position.step + 1} of epoch"
+                    f" {position.epoch}; lower the learning rate"
+                )
+        state = {
+            "format": FORMAT,
+            "about": self._about,
+            "stage": self._stage,
+            "position": {"epoch": position.epoch, "step": position.step},
+            "tally": dict(position.tally),
+            "learner": learner.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "random": _random_state(),
+        }
+        write(self.path, _packed(state))
+        self._saved_at = time.monotonic()
+        self._stop.check()
+
+    def restore(self) -> Position | None:
+        """Go back to the checkpoint; ``None`` when there is none yet.
+
+        Raises:
+            Fault: the file is damaged, or it is of another run or another network.
+        """
+        state = self._read()
+        if state is None or state["stage"] < self._stage:
+            return None
+        if state["format"] != FORMAT or state["about"] != self._about:
+            difference = _difference(state["about"], self._about)
+            raise Fault(f"{self.path} is of another run ({difference})")
+        position = Position(**state["position"], tally=state["tally"])
+        _load(self._distiller.learner, state["learner"], self.path)
+        self._optimizer.load_state_dict(state["optimizer"])
+        _set_random_state(state["random"])
+        return position
+
+    def stage_reached(self) -> int:
+        """Which stage the checkpoint is of; 0 when there is none."""
+        state = self._read()
+        return 0 if state is None else int(state["stage"])
+
+    def _read(self) -> dict[str, Any] | None:
+        if not self.path.exists():
+            return None
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            if not set(state) >= KEYS:
+                raise ValueError("fields are missing")
+        except Exception as error:
+            raise Fault(
+                f"{self.path} is not a readable checkpoint ({type(error).__name__});"
+                " delete it to begin again"
+            ) from error
+        return dict(state)
+
+
+def _packed(state: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _random_state() -> dict[str, Any]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def _set_random_state(state: Mapping[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    for name in sorted(set(there) | set(here)):
+        if there.get(name) != here.get(name):
+            return f"{name}: {there.get(name)!r} there, {here.get(name)!r} here"
+    return "another version of relatum wrote it"
+
+
+def save_weights(network: nn.Module, path: Path, about: Mapping[str, str] | None = None) -> None:
+    """Save a bare network's parameters and buffers as safetensors.
+
+    Args:
+        network: loads them again by ``load_state_dict``, under its own names.
+        path: where to.
+        about: what the file shall say of itself, for ``about_weights``.
+    """
+    write(path, save(state_of(network), metadata={**(about or {}), "format": "pt"}))
+
+
+def about_weights(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself.
+
+    Raises:
+        Fault: the file is missing or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (safetensors.SafetensorError, OSError) as error:
+        raise Fault(f"{path} holds no readable weights: {first_line(error)}") from error
+
+
+def fingerprint(network: nn.Module) -> str:
+    """SHA-256 of a network's parameters and buffers, names included."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state_of(network).items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Load what ``save_weights`` saved, or any file of such names, into a network.
+
+    Reads safetensors, or a pickle of tensors alone (``weights_only``), so nothing in the file
+    can run.
+
+    Raises:
+        Fault: the file is missing, damaged, or of another network.
+    """
+    if not path.exists():
+        raise Fault(f"there is no file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (safetensors.SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise Fault(f"{path} holds no readable weights: {first_line(error)}") from error
+    except Exception as error:  # weights_only refuses a pickle in many words
+        raise Fault(f"{path} is no file of plain tensors, so it was not loaded") from error
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise Fault(f"{path} is no file of plain tensors by name")
+    _load(network, state, path)
+
+
+def state_of(network: nn.Module) -> dict[str, Tensor]:
+    """A copy of its parameters and buffers on the CPU; what shared memory is doubled."""
+    return {
+        name: value.detach().cpu().clone().contiguous()
+        for name, value in network.state_dict().items()
+    }
+
+
+def _load(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    own = network.state_dict()
+    wrong = [name for name in own if name in state and own[name].shape != state[name].shape]
+    if wrong:
+        name = wrong[0]
+        raise Fault(
+            f"{path} is of another network: {name} is {tuple(state[name].shape)} there and"
+            f" {tuple(own[name].shape)} here"
+        )
+    if unequal := sorted(set(own) ^ set(state)):
+        there = "has" if unequal[0] in state else "lacks"
+        raise Fault(f"{path} is of another network: it {there} {unequal[0]!r}")
+    network.load_state_dict(dict(state))

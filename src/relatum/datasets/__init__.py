@@ -1,0 +1,68 @@
+"""Image sets by name: found, checked, and read into memory."""
+
+import os
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+
+from relatum.datasets import cifar, digits, folder, idx
+from relatum.datasets.dataset import Dataset
+from relatum.datasets.decoded import cache
+from relatum.types import Fault
+
+__all__ = ["DATASETS", "Dataset", "load"]
+
+DATASETS: dict[str, Callable[[Path, bool], Dataset]] = {
+    "digits": lambda root, download: digits.load(),
+    "mnist": idx.mnist,
+    "fashion-mnist": idx.fashion_mnist,
+    "cifar10": cifar.cifar10,
+    "cifar100": cifar.cifar100,
+}
+
+
+def load(
+    name: str, *, root: Path | None = None, download: bool = False, image_size: int | None = None
+) -> Dataset:
+    """A data set by its name, or a folder of images by its path.
+
+    Args:
+        name: one of ``DATASETS``; or ``folder:PATH``, or a path with a slash in it.
+        root: where files lie or are put; ``RELATUM_DATA`` from the environment, or else
+            ``~/.cache/relatum``, when ``None``. Folders do without it.
+        download: fetch what is missing, by torchvision; nothing is fetched otherwise.
+        image_size: height and width for a folder's images, 64 when ``None``. The named sets
+            stay at their own size, because every network resizes for itself.
+
+    Raises:
+        Fault: no set has this name; or its files are missing, cut off or damaged.
+
+    Example:
+        >>> data = load("digits")
+        >>> len(data.train), len(data.test), data.train.shape
+        (1438, 359, (1, 8, 8))
+    """
+    if name.startswith("folder:"):
+        return folder.load(Path(name.removeprefix("folder:")).expanduser(), image_size)
+    if "/" in name or os.sep in name:
+        return folder.load(Path(name).expanduser(), image_size)
+    if name not in DATASETS:
+        near = get_close_matches(name, DATASETS, n=1, cutoff=0.0)
+        raise Fault(
+            f"no data set is called {name!r}; the nearest is {near[0]!r}, there are"
+            f" {', '.join(DATASETS)}, and a folder of images is named by its path (folder:PATH)"
+        )
+    dataset = DATASETS[name](_root(root), download)
+    if image_size not in (None, dataset.train.shape[-1]):
+        raise Fault(
+            f"{name} has images of {dataset.train.shape[-1]} pixels, wanted {image_size};"
+            " only folders are resized here, because every network resizes for itself"
+        )
+    return dataset
+
+
+def _root(root: Path | None) -> Path:
+    if root is None:
+        named = os.environ.get("RELATUM_DATA")
+        root = Path(named) if named else cache()
+    return Path(root).expanduser()

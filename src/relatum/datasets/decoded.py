@@ -1,0 +1,72 @@
+"""Images that took long to decode are remembered as bytes, until their files change."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+PATIENCE = 2.0
+"""Seconds of decoding from which it is worth remembering."""
+
+
+def cache() -> Path:
+    """Where data lies unless it is told otherwise."""
+    return Path.home() / ".cache" / "relatum"
+
+
+def remembered(
+    name: str, files: Iterable[Path], decode: Callable[[], Mapping[str, Tensor]]
+) -> dict[str, Tensor]:
+    """What ``decode`` gives, or gave when these files had the same names, sizes and times.
+
+    One file in ``~/.cache/relatum/decoded`` a name: what is out of date is overwritten. A
+    memory that cannot be read or written does no harm but to time.
+
+    Args:
+        name: of the set and of how it is decoded; any text, and another one when that changes.
+        files: what it is decoded from.
+        decode: gives tensors by name; called when there is nothing to remember.
+    """
+    path = cache() / "decoded" / f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.safetensors"
+    fingerprint = _fingerprint(files)
+    if (known := _recall(path, fingerprint)) is not None:
+        return known
+    began = time.perf_counter()
+    tensors = dict(decode())
+    if time.perf_counter() - began > PATIENCE:
+        _keep(path, tensors, fingerprint)
+    return tensors
+
+
+def _fingerprint(files: Iterable[Path]) -> str:
+    seen = hashlib.sha256()
+    for path in files:
+        status = path.stat()
+        seen.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return seen.hexdigest()
+
+
+def _recall(path: Path, fingerprint: str) -> dict[str, Tensor] | None:
+    try:
+        with safe_open(path, framework="pt") as kept:
+            if (kept.metadata() or {}).get("files") != fingerprint:
+                return None
+            return {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
+
+
+def _keep(path: Path, tensors: dict[str, Tensor], fingerprint: str) -> None:
+    # Written beside and then renamed, so that no other process reads half of it.
+    beside = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, beside, metadata={"files": fingerprint})
+        beside.replace(path)
+    except (OSError, SafetensorError):
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,100 @@
+"""Files are checked before they are believed: what is wrong is said of one file, in one line."""
+
+import gzip
+import hashlib
+import tarfile
+import zlib
+from pathlib import Path
+
+from relatum.types import Fault
+
+AGAIN = "delete it and run again with --download"
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, shortened to one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def read(path: Path) -> bytes:
+    """All bytes of a file.
+
+    Raises:
+        Fault: the operating system refuses.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Fault(f"{path}: cannot be read ({error.strerror}); mend that or {AGAIN}") from error
+
+
+def md5(data: bytes) -> str:
+    """The MD5 sum by which torchvision knows its files: against accidents, not attackers."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def verified(path: Path, wanted: str) -> bytes:
+    """The bytes of a file whose MD5 sum is as published.
+
+    Raises:
+        Fault: it is not; a file that merely ends too soon is told from one with other content.
+    """
+    data = read(path)
+    if (found := md5(data)) != wanted:
+        problem = f"MD5 differs ({found}, published is {wanted})"
+        if path.suffix == ".gz":
+            problem = _broken_gzip(data) or problem
+        raise Fault(f"{path}: {problem}; {AGAIN}")
+    return data
+
+
+def unzip(path: Path, data: bytes) -> bytes:
+    """What a gzip file holds.
+
+    Raises:
+        Fault: it is no gzip file, ends too soon or is damaged.
+    """
+    if problem := _broken_gzip(data):
+        raise Fault(f"{path}: {problem}; {AGAIN}")
+    return gzip.decompress(data)
+
+
+def _broken_gzip(data: bytes) -> str | None:
+    try:
+        gzip.decompress(data)
+    except EOFError:
+        return f"truncated gzip of {len(data):,} bytes"
+    except gzip.BadGzipFile:
+        return "damaged gzip" if data[:2] == b"\x1f\x8b" else "not a gzip file"
+    except zlib.error:
+        return "damaged gzip"
+    return None if data else "empty file"
+
+
+def fetch(kind: str, root: Path) -> None:
+    """Download a set by torchvision's class of this name, which checks its own sums.
+
+    Raises:
+        Fault: torchvision is not there, or the download failed.
+    """
+    try:
+        from torchvision import datasets
+    except ImportError as error:
+        raise Fault(f"downloading {kind} needs torchvision: pip install torchvision") from error
+    try:
+        getattr(datasets, kind)(root, download=True)
+    except (OSError, RuntimeError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise Fault(
+            f"downloading {kind} to {root} failed ({first_line(error)}); try again, or put the"
+            " files there by hand"
+        ) from error
+
+
+def missing(name: str, places: list[Path]) -> Fault:
+    """What to raise when a set is in none of these places."""
+    looked = ", ".join(map(str, places))
+    return Fault(
+        f"{name} is not here: looked in {looked}; run again with --download, or set RELATUM_DATA"
+        " to the folder that has it"
+    )

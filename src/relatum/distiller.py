@@ -1,0 +1,151 @@
+"""One student, one teacher, one objective."""
+
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from relatum.objective import Anchors, Losses, Objective
+from relatum.taps import Tapped, at_rest
+from relatum.teachers import Teacher
+from relatum.types import Batch, Captured, Fault, Images
+
+Teaches = Callable[[Batch], Captured]
+
+
+class Learner(nn.Module):
+    """All that learns, and nothing else: what DDP, the optimiser and checkpoints see."""
+
+    anchors: Tensor | None
+
+    def __init__(
+        self, student: Tapped, objective: Objective, anchors: Images | None = None
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.objective = objective
+        self.register_buffer("anchors", anchors)
+
+    def forward(
+        self, batch: Batch, taught: Captured | None, taught_anchors: Captured | None = None
+    ) -> tuple[Losses, Captured]:
+        """Let the student speak, and weigh what it said against what it was taught."""
+        images = self.student.prepare(batch.images)
+        said = self.student.read(images)
+        anchors = None
+        if self.anchors is not None:
+            anchors = Anchors(self.student(self.anchors), taught_anchors)
+        return self.objective(said, taught, batch, images, anchors), said
+
+
+class Distiller:
+    """A learner and the teacher that it learns from.
+
+    Args:
+        student: the network that learns, tapped.
+        teacher: the network that it learns from, or ``None`` where no term asks for one.
+        objective: what is minimised.
+        anchors: images in [0, 1] that both networks encode anew at every step, for losses
+            that compare with fixed anchors. They are saved with checkpoints. The student
+            encodes them in its current mode, as RRKD's authors do: dropout is on, and
+            BatchNorm sees them as a batch of their own.
+
+    Raises:
+        Fault: a term needs a teacher or anchors and there are none, or reads a tap that a
+            network lacks.
+
+    Example:
+        >>> from relatum.losses import RRKD
+        >>> from relatum.objective import Term
+        >>> from relatum.taps import Tap
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+        >>> taps = {"embedding": Tap("1")}
+        >>> teacher = Teacher(nn.Sequential(nn.Flatten(), nn.Linear(4, 8)), taps)
+        >>> objective = Objective(rrkd=Term(RRKD(), on="embedding"))
+        >>> distiller = Distiller(Tapped(network, taps), teacher, objective)
+        >>> losses, said = distiller(Batch(torch.rand(5, 1, 2, 2), None, torch.arange(5)))
+        >>> list(losses.parts)
+        ['rrkd']
+    """
+
+    def __init__(
+        self,
+        student: Tapped,
+        teacher: Teacher | Teaches | None,
+        objective: Objective,
+        anchors: Images | None = None,
+    ) -> None:
+        if teacher is None and objective.needs("teacher"):
+            raise Fault("the objective compares with a teacher, but none was given")
+        if anchors is None and objective.needs("student_anchors"):
+            raise Fault("the objective compares with anchors, but none were given")
+        if anchors is not None and not objective.accepts("student_anchors"):
+            raise Fault("anchors were given, but no term of the objective uses them")
+        if anchors is not None and not isinstance(teacher, Teacher):
+            raise Fault("anchors need a live teacher: they are encoded by both networks")
+        _check_taps("student", objective, set(student.taps))
+        if isinstance(teacher, Teacher):
+            _check_taps("teacher", objective, set(teacher.taps))
+        self.student = student
+        self.objective = objective
+        self.learner = Learner(student, objective, anchors)
+        self.teacher = teacher if objective.accepts("teacher") else None
+        self._taught_anchors: Captured | None = None
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move all of it."""
+        self.learner.to(device)
+        if isinstance(self.teacher, nn.Module):
+            self.teacher.to(device)
+        self._taught_anchors = None
+        return self
+
+    def train(self) -> None:
+        """Put the learner in training mode; a teacher stays as it is."""
+        self.learner.train()
+
+    def __call__(self, batch: Batch) -> tuple[Losses, Captured]:
+        """The losses of a batch, and what the student said about it."""
+        taught = None if self.teacher is None else self.teacher(batch)
+        anchors = self.learner.anchors
+        if anchors is not None and self._taught_anchors is None:
+            # a teacher cannot change, so what it says of fixed anchors cannot either
+            assert isinstance(self.teacher, Teacher)
+            self._taught_anchors = self.teacher.encode(anchors)
+        losses, said = self.learner(batch, taught, self._taught_anchors)
+        return losses, said
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What learns: the student's parameters and those of the losses."""
+        return [each for each in self.learner.parameters() if each.requires_grad]
+
+    def rest(self, batch: Batch) -> Sequence[str]:
+        """Mark the parameters that no term reaches as not learning, and name them.
+
+        A decoder under a loss on the bottleneck, or a classifier without labels, would only
+        be decayed by an optimiser and waited for by DDP.
+
+        Args:
+            batch: any samples; nothing of the state moves.
+        """
+        named = {n: p for n, p in self.learner.named_parameters() if p.requires_grad}
+        with at_rest(self.learner), torch.enable_grad():
+            losses, _ = self(batch)
+            grads = torch.autograd.grad(losses.total, list(named.values()), allow_unused=True)
+        idle = [name for name, grad in zip(named, grads, strict=True) if grad is None]
+        if len(idle) == len(named):
+            raise Fault("no term of the objective reaches a parameter of the student")
+        for name in idle:
+            named[name].requires_grad_(False)
+        return [name.removeprefix("student.network.") for name in idle]
+
+    def deployed(self) -> nn.Module:
+        """What is evaluated and saved: the bare student."""
+        return self.student.network
+
+
+def _check_taps(network: str, objective: Objective, taps: set[str]) -> None:
+    if missing := sorted(objective.reads(network) - taps):
+        has = ", ".join(sorted(taps)) or "none"
+        raise Fault(f"the objective reads {', '.join(missing)} of the {network}, whose taps: {has}")

@@ -1,0 +1,65 @@
+"""How far two things of one shape are apart, as a scalar. The student's comes first.
+
+Everything runs in float32 or better, also under autocast.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from relatum.precision import exact
+from relatum.relations import unit
+from relatum.types import Fault, Logits, Scalar
+
+
+def same(student: Tensor, teacher: Tensor) -> None:
+    """Refuse two things of different shapes, which broadcasting would compare in silence."""
+    if student.shape != teacher.shape:
+        raise Fault(
+            f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} must have one"
+            " shape here: give both the same samples, and logits over the same classes"
+        )
+
+
+@exact
+def kl(student: Logits, teacher: Logits, temperature: float = 1.0) -> Scalar:
+    r""":math:`T^2 \, \mathrm{KL}(\sigma(z_t/T) \,\|\, \sigma(z_s/T))`, the mean over rows."""
+    same(student, teacher)
+    log_student = F.log_softmax(student / temperature, dim=-1)
+    log_teacher = F.log_softmax(teacher / temperature, dim=-1)
+    divergence = F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
+    return divergence * temperature**2
+
+
+@exact
+def cross_entropy(student: Logits, teacher: Logits) -> Scalar:
+    r""":math:`-\sum_k \sigma(z_t)_k \log \sigma(z_s)_k`, the mean over rows.
+
+    The entropy of the teacher's rows is not subtracted, so equal rows do not give zero.
+    """
+    same(student, teacher)
+    return -(F.softmax(teacher, dim=-1) * F.log_softmax(student, dim=-1)).sum(-1).mean()
+
+
+@exact
+def huber(student: Tensor, teacher: Tensor) -> Scalar:
+    """Half the square of differences below one, their size less a half above; the mean."""
+    same(student, teacher)
+    return F.smooth_l1_loss(student, teacher)
+
+
+@exact
+def squared(student: Tensor, teacher: Tensor) -> Scalar:
+    """The mean squared difference."""
+    same(student, teacher)
+    return F.mse_loss(student, teacher)
+
+
+@exact
+def row_cosine(student: Tensor, teacher: Tensor, eps: float = 1e-8) -> Tensor:
+    """The cosine of every row with its counterpart: one number a row, not a scalar.
+
+    It stays within -1 and 1, which rounding alone would not grant. A row shorter than ``eps``
+    has cosine zero and sends no gradient.
+    """
+    same(student, teacher)
+    return (unit(student, eps) * unit(teacher, eps)).sum(-1).clamp(-1, 1)

@@ -1,0 +1,27 @@
+"""What a network has learnt, in numbers. Every function is pure: nothing here trains a network.
+
+One pass collects what the networks say (``collect``); everything else is computed from that.
+"""
+
+from relatum.evaluate.accuracy import accuracy, agreement, kept
+from relatum.evaluate.capture import Collected, collect
+from relatum.evaluate.cost import compression, encoder_parameters, macs, parameters
+from relatum.evaluate.probes import ProbeResult, knn, linear_probe
+from relatum.evaluate.relation import cka, relation_gap
+
+__all__ = [
+    "Collected",
+    "ProbeResult",
+    "accuracy",
+    "agreement",
+    "cka",
+    "collect",
+    "compression",
+    "encoder_parameters",
+    "kept",
+    "knn",
+    "linear_probe",
+    "macs",
+    "parameters",
+    "relation_gap",
+]

@@ -1,0 +1,93 @@
+"""One pass over a set: what every metric is then computed from."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor
+
+from relatum.taps import Tapped, at_rest
+from relatum.types import Batch, Captured, Fault, Labels
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What one network said about a whole set, on the CPU, in the order in which it was seen.
+
+    Attributes:
+        values: the network's output and taps by name; maps keep their four dimensions.
+        labels: a class for each sample, or ``None`` where the set has none.
+        indices: where each sample sits in its set.
+    """
+
+    values: Mapping[str, Tensor]
+    labels: Labels | None
+    indices: Labels
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def collect(
+    tapped: Tapped, batches: Iterable[Batch], on: str | tuple[str, ...] = ("output",)
+) -> Collected:
+    """Show a network every batch once, at rest, and keep what it says.
+
+    The values stay on the network's device until the end and come to the CPU in one transfer,
+    so nothing waits in between: the device must hold them (N×D numbers; mind whole maps). The
+    network's modes are as before when this returns.
+
+    Args:
+        tapped: the network; dropout and batch statistics are switched off meanwhile.
+        batches: a set, cut into batches of any size, on any device.
+        on: which values to keep, by the names of taps; ``"output"`` is the network's own.
+
+    Raises:
+        Fault: the network has no such tap, the tap gives several tensors, or no batch came.
+
+    Example:
+        >>> network = Tapped(torch.nn.Flatten(), {})
+        >>> batch = Batch(torch.ones(2, 1, 3, 3), labels=None, indices=torch.arange(2))
+        >>> collect(network, [batch, batch]).values["output"].shape
+        torch.Size([4, 9])
+    """
+    names = (on,) if isinstance(on, str) else on
+    _check(tapped, names)
+    values: dict[str, list[Tensor]] = {name: [] for name in names}
+    labels: list[Tensor | None] = []
+    indices: list[Tensor] = []
+    with at_rest(tapped):
+        for batch in batches:
+            captured = tapped(batch.images.to(tapped.mean.device))
+            for name in names:
+                values[name].append(_one(captured, name))
+            labels.append(batch.labels)
+            indices.append(batch.indices)
+    if not indices:
+        raise Fault("wanted batches to evaluate on, none came; is the set empty, or used up?")
+    known = [each for each in labels if each is not None]
+    return Collected(
+        {name: torch.cat(parts).cpu() for name, parts in values.items()},
+        torch.cat(known).cpu() if len(known) == len(labels) else None,
+        torch.cat(indices).cpu(),
+    )
+
+
+def _check(tapped: Tapped, names: tuple[str, ...]) -> None:
+    there = ["output", *tapped.taps]
+    for name in names:
+        if name not in there:
+            near = get_close_matches(name, there, n=3, cutoff=0.3) or there
+            raise Fault(f"the network has no tap {name!r}; the nearest are {', '.join(near)}")
+
+
+def _one(captured: Captured, name: str) -> Tensor:
+    value = captured.read(name)
+    if isinstance(value, tuple):
+        raise Fault(
+            f"tap {name!r} gives {len(value)} tensors, wanted one; give the layer to evaluate a"
+            " tap of its own"
+        )
+    # A view (the class token of all tokens, say) would keep the whole tensor behind it.
+    return value.clone()

@@ -1,0 +1,137 @@
+"""How far a student's samples relate otherwise than its teacher's do.
+
+Everything is computed on the CPU in float64: activations vary little around a large common
+mean, and what centring leaves of their relations would be rounding in float32.
+
+Shape legend: N = samples, D = dimension.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from relatum import relations
+from relatum.types import Fault, FeatureMap
+
+
+def relation_gap(student: FeatureMap, teacher: FeatureMap) -> dict[str, float]:
+    r"""How far the student's relation matrices are from the teacher's, one number a kind.
+
+    .. math:: 1 - \frac{\langle \bar A, \bar B \rangle}{\|\bar A\|_F \|\bar B\|_F}
+
+    :math:`\bar A` and :math:`\bar B` are the two N×N matrices, centred (``relations.centred``):
+    without that, the cosines of non-negative activations are all near one, and so is the
+    similarity of any two networks. 0 means equal up to scale, 1 unrelated; nothing lies
+    outside, for all four kinds are positive semi-definite (``distance`` with a minus) once
+    centred. A constant student has a gap of 1.
+
+    The kinds are ``cosine``, ``gram`` (this one is :math:`1 - \mathrm{CKA}`), ``distance``, and
+    ``gaussian``, the kernel whose :math:`\sigma^2` is the network's own mean squared distance:
+    the median heuristic (Gretton et al., 2012), but above zero even when most samples coincide.
+    None of them changes with the scale of either network's features, or when they are rotated.
+
+    Trap: N should be well above D. Two unrelated sets of D random features have a gram gap of
+    about :math:`1 - D / (D + N)` only, since every sample resembles itself.
+
+    Args:
+        student: N samples, which no network was trained on.
+        teacher: the same samples in the same order; the dimension may differ.
+
+    Returns:
+        The gap by the name of the relation. Time and memory grow with N²: callers take the
+        first 2,000 samples, which needs some 200 MB.
+
+    Raises:
+        Fault: the numbers of samples differ, or a feature is not finite.
+
+    Example:
+        >>> features = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+        >>> {name: round(gap, 6) for name, gap in relation_gap(3 * features, features).items()}
+        {'cosine': 0.0, 'gram': 0.0, 'distance': 0.0, 'gaussian': 0.0}
+    """
+    pair = _pair(student, teacher)
+    if pair is None:
+        return dict.fromkeys(_KINDS, 1.0)
+    return {name: 1 - _alignment(kind(pair[0]), kind(pair[1])) for name, kind in _KINDS.items()}
+
+
+def cka(student: FeatureMap, teacher: FeatureMap) -> float:
+    r"""Linear centred kernel alignment (Kornblith et al., 2019, equation 5 and section 3).
+
+    .. math:: \frac{\|Y^\top X\|_F^2}{\|X^\top X\|_F \, \|Y^\top Y\|_F}
+
+    :math:`X` and :math:`Y` are the features with their means over the samples taken off. This
+    form costs N·D²; with more dimensions than samples the equal one by N×N Gram matrices is
+    used. 1 for features that are equal up to rotation and scale; 0 for unrelated ones, and for
+    a constant network. With few samples for its dimensions it is too high: see
+    ``relation_gap``.
+
+    Args:
+        student: N samples. Callers give the first 2,000, so that it goes with the gaps.
+        teacher: the same samples in the same order; the dimension may differ.
+
+    Raises:
+        Fault: the numbers of samples differ, or a feature is not finite.
+
+    Example:
+        >>> features = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+        >>> round(cka(-2 * features + 1, features), 6)
+        1.0
+    """
+    pair = _pair(student, teacher)
+    if pair is None:
+        return 0.0
+    one_ND, other_ND = (rows - rows.mean(dim=0) for rows in pair)
+    if max(one_ND.shape[1], other_ND.shape[1]) > len(one_ND):
+        return _alignment(one_ND @ one_ND.T, other_ND @ other_ND.T)
+    shared = (other_ND.T @ one_ND).square().sum()
+    own = (one_ND.T @ one_ND).norm() * (other_ND.T @ other_ND).norm()
+    return min(float(shared / own), 1.0)
+
+
+def _gaussian(rows_ND: Tensor) -> Tensor:
+    # The mean squared distance of all pairs is twice the sum of the (unbiased) variances.
+    spread = 2 * rows_ND.var(dim=0).sum()
+    return relations.gaussian(rows_ND, 1 / (2 * spread))
+
+
+_KINDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "cosine": relations.cosine,
+    "gram": relations.gram,
+    "distance": relations.distance,
+    "gaussian": _gaussian,
+}
+
+
+def _pair(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Both as rows of float64, or ``None`` where one of them tells no samples apart."""
+    if len(student) != len(teacher) or not len(student):
+        raise Fault(
+            "wanted the student's and the teacher's features of the same samples, came"
+            f" {len(student)} and {len(teacher)} of them"
+        )
+    one, other = _rows(student, "student"), _rows(teacher, "teacher")
+    return None if one is None or other is None else (one, other)
+
+
+def _rows(features: Tensor, whose: str) -> Tensor | None:
+    rows_ND = features.detach().cpu().double().flatten(1)
+    if not rows_ND.isfinite().all():
+        raise Fault(f"the {whose}'s features hold NaN or infinity; did its training diverge?")
+    largest = rows_ND.abs().max()
+    # What a constant network gives may differ in the last bit from one batch size to another.
+    rounding = 8 * torch.finfo(features.dtype).eps * largest
+    if (rows_ND - rows_ND.mean(dim=0)).abs().max() <= rounding:
+        return None
+    # The floor under distances in relations is absolute: bring every network to one scale.
+    return rows_ND / largest
+
+
+def _alignment(one_NN: Tensor, other_NN: Tensor) -> float:
+    """The cosine of two centred matrices, in [0, 1]; 0 where centring leaves only rounding."""
+    one, other = relations.centred(one_NN), relations.centred(other_NN)
+    if one.norm() <= 1e-12 * one_NN.norm() or other.norm() <= 1e-12 * other_NN.norm():
+        return 0.0
+    cosine = (one * other).sum() / (one.norm() * other.norm())
+    return min(max(float(cosine), 0.0), 1.0)

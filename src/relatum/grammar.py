@@ -1,0 +1,175 @@
+"""The names of methods: ``+`` joins methods and losses, ``=`` weighs them, ``@`` names the tap.
+
+So ``sp=3000+my_file:Mine@maps=25`` is a method; ``&`` joins several taps of one loss, and
+cross-entropy with the labels, at weight 1 wherever there are labels, is called ``ce``.
+"""
+
+import inspect
+import re
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+from torch import nn
+
+from relatum.imports import from_path
+from relatum.methods import METHODS, TASK, Setting, Stage, task
+from relatum.objective import Objective, On, Term
+from relatum.types import Fault
+
+
+@dataclass(frozen=True)
+class Part:
+    """One piece of a method's name: ``name@tap=weight``."""
+
+    name: str
+    on: On | None = None
+    weight: float | None = None
+
+
+def parse(text: str) -> tuple[Part, ...]:
+    """Read a method's name.
+
+    Raises:
+        Fault: it cannot be read, or names a method that does not exist.
+
+    Example:
+        >>> parse("sp=3000+kd")
+        (Part(name='sp', on=None, weight=3000.0), Part(name='kd', on=None, weight=None))
+    """
+    parts = tuple(_part(piece, text) for piece in re.split(r"(?<![0-9.][eE])\+", text))
+    names = [part.name for part in parts]
+    if "none" in names and len(parts) > 1:
+        raise Fault(f"method {text!r}: 'none' is the student alone, it joins with nothing")
+    if set(names) == {TASK}:
+        raise Fault(f"method {text!r}: cross-entropy alone is called 'none'")
+    for part in parts:
+        if part.name == "none" and (part.weight is not None or part.on is not None):
+            raise Fault(f"method {text!r}: 'none' takes no weight and no tap")
+        if part.name == TASK and part.on is not None:
+            raise Fault(f"method {text!r}: cross-entropy reads the output, it takes no tap")
+    return parts
+
+
+def _part(piece: str, text: str) -> Part:
+    name, _, weight = piece.strip().partition("=")
+    name, _, tap = name.partition("@")
+    if name not in METHODS and name != TASK and ":" not in name:
+        known = [*METHODS, TASK]
+        near = get_close_matches(name, known, n=1, cutoff=0) or known
+        raise Fault(
+            f"there is no method {name!r}; the nearest is {near[0]!r} (relatum list methods)"
+        )
+    value = _weight(weight, text) if "=" in piece else None
+    if "@" in piece and not tap:
+        raise Fault(f"method {text!r}: no tap is named behind '@'")
+    on: On | None = (tuple(tap.split("&")) if "&" in tap else tap) if tap else None
+    return Part(name, on, value)
+
+
+def _weight(text: str, method: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise Fault(f"method {method!r}: {text!r} is no weight") from None
+    if not 0 <= value < float("inf"):
+        raise Fault(f"method {method!r}: a weight is a number from 0 on, got {text}")
+    return value
+
+
+def split(text: str) -> list[str]:
+    """The methods of a list ``kd,sp,rrkd``.
+
+    Raises:
+        Fault: one of them is empty, twice there, or unknown.
+    """
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if not name:
+            raise Fault(f"methods {text!r}: one of them has no name")
+        if names.count(name) > 1:
+            raise Fault(f"methods {text!r}: {name!r} is there twice")
+        parse(name)
+    return names
+
+
+def stages(text: str, setting: Setting) -> tuple[Stage, ...]:
+    """What a method's name means for a pair of networks on a set.
+
+    A name alone is the method as its paper has it. Joined or weighed, every method adds its
+    terms: the weight is that of its first one, cross-entropy has weight 1 unless ``ce=`` says
+    otherwise, and ``kd`` without a weight has 1.
+
+    Raises:
+        Fault: the method cannot be had here; says why.
+    """
+    parts = parse(text)
+    bare = parts[0]
+    if len(parts) == 1 and bare.weight is None and ":" not in bare.name:
+        return METHODS[bare.name](replace(setting, on=bare.on))
+    if any(part.name == TASK for part in parts) and not setting.supervised:
+        raise Fault(f"method {text!r}: cross-entropy needs labels and a student with logits")
+    weights = [part.weight for part in parts if part.name == TASK]
+    learnt = task(setting, 1.0 if not weights or weights[0] is None else weights[0])
+    earlier: list[Stage] = []
+    terms: dict[str, Term] = {}
+    for part in parts:
+        if part.name != TASK:
+            before, own = _joined(part, setting)
+            earlier.extend(before)
+            for name, term in own.items():
+                terms[_free(name, part, terms)] = term
+    return (*earlier, Stage(Objective(**learnt, **terms)))
+
+
+def _joined(part: Part, setting: Setting) -> tuple[tuple[Stage, ...], dict[str, Term]]:
+    """The stages before a method's last one, and the terms of that, weighed."""
+    if ":" in part.name:
+        name, term = _custom(part, setting)
+        return (), {name: term}
+    *before, last = METHODS[part.name](replace(setting, on=part.on))
+    weight = 1.0 if part.name == "kd" and part.weight is None else part.weight
+    terms = {name: term for name, term in last.objective.terms.items() if name != TASK}
+    if weight is not None:
+        first = next(iter(terms))
+        terms[first] = replace(terms[first], weight=weight)
+    return tuple(before), terms
+
+
+def _free(name: str, part: Part, taken: dict[str, Term]) -> str:
+    if name in taken and isinstance(part.on, str):
+        name = f"{name}@{part.on}"
+    if name in taken:
+        raise Fault(f"the term {name!r} is there twice; name another tap for one of them")
+    return name
+
+
+def _custom(part: Part, setting: Setting) -> tuple[str, Term]:
+    """A user's own loss, built with the widths that its constructor asks for."""
+    made = from_path(part.name)
+    if not (isinstance(made, type) and issubclass(made, nn.Module)):
+        raise Fault(f"{part.name} is no loss: wanted a class derived from torch.nn.Module")
+    wants = inspect.signature(made).parameters
+    on = part.on or "embedding"
+    own = replace(setting, on=on)
+    own.tap("embedding")
+    have: dict[str, object] = {"samples": setting.samples, "classes": setting.classes}
+    if {"student_dim", "teacher_dim"} & set(wants):
+        have["student_dim"], have["teacher_dim"] = own.widths(on)
+    missing = [
+        name
+        for name, each in wants.items()
+        if each.default is each.empty
+        and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        and name not in have
+    ]
+    if missing:
+        raise Fault(
+            f"{part.name} is built with {', '.join(missing)}, which relatum does not know;"
+            f" give a default (it knows {', '.join((*have, 'student_dim', 'teacher_dim')[:4])})"
+        )
+    loss = made(**{name: value for name, value in have.items() if name in wants})
+    weight = 1.0 if part.weight is None else part.weight
+    term = Term(loss, on=on, weight=weight)
+    if setting.classes is None and Objective(term=term).needs("labels"):
+        raise Fault(f"{part.name} needs labels, and there are none to use here")
+    return made.__name__, term

@@ -1,0 +1,165 @@
+"""RRD, relational representation distillation (Giakoumoglou & Stathaki, arXiv 2407.12073)."""
+
+from typing import Any, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from relatum import memory, relations
+from relatum.precision import exact
+from relatum.types import Embedding, Fault, Scalar
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "2024": {"student_temperature": 0.04, "teacher_temperature": 0.10, "enqueue": "after"},
+    "2025": {"student_temperature": 0.10, "teacher_temperature": 0.02, "enqueue": "before"},
+}
+"""By year of the authors' code: all published tables are of 2024, the released code is 2025."""
+
+
+class RRD(nn.Module):
+    r"""Match how every sample relates to a queue of what the teacher said before.
+
+    Both embeddings are projected linearly to ``dim`` and scaled to unit length. With the last
+    K projections of the teacher in a queue Q,
+
+    .. math::
+        \mathcal L = -\frac1B \sum_i \sigma(z_T^i Q^\top / \tau_t) \cdot
+        \log \sigma(z_S^i Q^\top / \tau_s)
+
+    a plain cross-entropy: no factor :math:`\tau^2`, and the teacher's entropy stays in it, so
+    its minimum is not zero. With ``enqueue="before"`` the batch itself is in the queue, and
+    for :math:`\tau_t \to 0` this is InfoNCE; with ``"after"`` only earlier batches are.
+
+    Differs from the authors' code (giakoumoglou/distillers): the queue starts with unit rows
+    (theirs: unit columns; equal once the queue has been filled); any batch size will do
+    (theirs must divide K, and dies at the end of the queue when it does not); the teacher's
+    head, which they give to the optimiser and which never gets a gradient, is declared frozen;
+    everything is in the ``state_dict``.
+
+    The last training step's ``teacher_entropy`` (nats; near zero means one-hot on the sample
+    itself, near :math:`\ln K` means uniform) and ``teacher_peak`` (mean of the largest
+    probability) are kept for the log.
+
+    Args:
+        student_dim: width of the student's embedding.
+        teacher_dim: width of the teacher's embedding.
+        dim: width of both projections; 128 as published.
+        queue_size: K; 16,384 as published.
+        student_temperature: :math:`\tau_s`; 0.1 as in the code of 2025.
+        teacher_temperature: :math:`\tau_t`; 0.02 likewise. The docstrings published with both
+            years' code have them wrong; ``RRD.preset`` knows the pairs.
+        enqueue: ``"before"`` the comparison (2025) or ``"after"`` it (2024).
+        teacher_head: ``"frozen"``, a fixed random projection (the authors' code in effect);
+            ``"trainable"`` (unpublished; the target is then optimised too, and may collapse);
+            ``"identity"``, which needs ``dim == teacher_dim``.
+
+    Raises:
+        Fault: an unknown choice, or a size or temperature that is not positive.
+
+    Example:
+        >>> loss = RRD(student_dim=32, teacher_dim=64, queue_size=256)
+        >>> bool(loss(torch.randn(8, 32), torch.randn(8, 64)) > 0)
+        True
+    """
+
+    relational = True
+    diagnostics = ("teacher_entropy", "teacher_peak")
+    queue: Tensor
+    pointer: Tensor
+    teacher_entropy: Tensor
+    teacher_peak: Tensor
+
+    def __init__(
+        self,
+        student_dim: int,
+        teacher_dim: int,
+        dim: int = 128,
+        queue_size: int = 16384,
+        student_temperature: float = 0.1,
+        teacher_temperature: float = 0.02,
+        enqueue: Literal["before", "after"] = "before",
+        teacher_head: Literal["frozen", "trainable", "identity"] = "frozen",
+    ) -> None:
+        super().__init__()
+        sizes = {
+            "student_dim": student_dim,
+            "teacher_dim": teacher_dim,
+            "dim": dim,
+            "queue_size": queue_size,
+            "student_temperature": student_temperature,
+            "teacher_temperature": teacher_temperature,
+        }
+        for name, value in sizes.items():
+            if not value > 0:
+                raise Fault(f"RRD: {name} must be positive, got {value}")
+        if enqueue not in ("before", "after"):
+            raise Fault(f"RRD: enqueue is 'before' or 'after', got {enqueue!r}")
+        self.student_temperature = student_temperature
+        self.teacher_temperature = teacher_temperature
+        self.enqueue = enqueue
+        self.student_head = nn.Linear(student_dim, dim)
+        self.teacher_head = _teacher_head(teacher_head, teacher_dim, dim)
+        self.teacher_learns = teacher_head == "trainable"
+        self.register_buffer("queue", memory.unit_rows(queue_size, dim))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
+        for name in self.diagnostics:
+            self.register_buffer(name, torch.zeros(()), persistent=False)
+
+    @classmethod
+    def preset(cls, year: str, student_dim: int, teacher_dim: int, **changes: Any) -> Self:
+        """The settings of the authors' code of ``"2024"`` or ``"2025"``, with what you change."""
+        if str(year) not in PRESETS:
+            raise Fault(f"RRD has the presets {', '.join(PRESETS)}, got {year!r}")
+        return cls(student_dim, teacher_dim, **{**PRESETS[str(year)], **changes})
+
+    def extra_repr(self) -> str:
+        """Its settings."""
+        return (
+            f"queue_size={len(self.queue)}, student_temperature={self.student_temperature},"
+            f" teacher_temperature={self.teacher_temperature}, enqueue={self.enqueue!r}"
+        )
+
+    @exact
+    def forward(self, student: Embedding, teacher: Embedding) -> Scalar:
+        """Embeddings (B, width) of both networks to a scalar.
+
+        In training mode the queue moves, once a call; run the backward pass before the next.
+
+        Raises:
+            Fault: the batches differ.
+        """
+        if len(student) != len(teacher):
+            raise Fault(
+                f"RRD: {len(student)} samples of the student, {len(teacher)} of the teacher"
+            )
+        student_BD = relations.unit(self.student_head(student))
+        teacher_BD = relations.unit(self.teacher_head(teacher.detach()))
+        queue_KD = self.queue
+        if self.training and self.enqueue == "before":
+            memory.enqueue(self.queue, self.pointer, teacher_BD)
+        elif self.training:
+            queue_KD = self.queue.clone()  # the backward pass needs it as it was
+            memory.enqueue(self.queue, self.pointer, teacher_BD)
+        student_BK = student_BD @ queue_KD.T / self.student_temperature
+        teacher_BK = teacher_BD @ queue_KD.T / self.teacher_temperature
+        target_BK = F.softmax(teacher_BK, dim=1)
+        if not self.teacher_learns:
+            target_BK = target_BK.detach()
+        self._note(target_BK.detach())
+        return -(target_BK * F.log_softmax(student_BK, dim=1)).sum(1).mean()
+
+    def _note(self, target_BK: Tensor) -> None:
+        if self.training:
+            self.teacher_entropy.copy_(torch.special.entr(target_BK).sum(1).mean())
+            self.teacher_peak.copy_(target_BK.amax(1).mean())
+
+
+def _teacher_head(kind: str, teacher_dim: int, dim: int) -> nn.Module:
+    if kind == "identity":
+        if dim != teacher_dim:
+            raise Fault(f"RRD: an identity head needs dim == teacher_dim, got {dim}, {teacher_dim}")
+        return nn.Identity()
+    if kind not in ("frozen", "trainable"):
+        raise Fault(f"RRD: teacher_head is 'frozen', 'trainable' or 'identity', got {kind!r}")
+    return nn.Linear(teacher_dim, dim).requires_grad_(kind == "trainable")

@@ -1,0 +1,113 @@
+"""Names to networks: the benchmark's own, timm's, torchvision's and anybody's function."""
+
+import inspect
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+from torch import nn
+
+from relatum.imports import from_path
+from relatum.models.digits import digits_cnn_large, digits_cnn_small
+from relatum.models.foreign import from_timm, from_torchvision
+from relatum.models.mnist import mnist_ae_32, mnist_ae_64, mnist_mlp_32, mnist_mlp_1200
+from relatum.models.resnet import (
+    resnet8,
+    resnet8x4,
+    resnet14,
+    resnet20,
+    resnet32,
+    resnet32x4,
+    resnet44,
+    resnet56,
+    resnet110,
+)
+from relatum.types import Fault
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "mnist-mlp-1200": mnist_mlp_1200,
+    "mnist-mlp-32": mnist_mlp_32,
+    "mnist-ae-64": mnist_ae_64,
+    "mnist-ae-32": mnist_ae_32,
+    "digits-cnn-large": digits_cnn_large,
+    "digits-cnn-small": digits_cnn_small,
+    "resnet8": resnet8,
+    "resnet14": resnet14,
+    "resnet20": resnet20,
+    "resnet32": resnet32,
+    "resnet44": resnet44,
+    "resnet56": resnet56,
+    "resnet110": resnet110,
+    "resnet8x4": resnet8x4,
+    "resnet32x4": resnet32x4,
+}
+"""The benchmark's own networks. A maker takes those of channels, size, classes that it needs."""
+
+_PRETRAINED = ":pretrained"
+
+
+def create(name: str, *, channels: int, size: int, classes: int) -> nn.Module:
+    """A new network by its name, on the CPU, in training mode.
+
+    Args:
+        name: one of ``MODELS``; ``timm/NAME`` or ``torchvision/NAME``, which end in
+            ``:pretrained`` to load published weights (a classifier for other than their number
+            of classes starts anew); or ``module:function`` or ``file.py:function``, called with
+            those of the next three arguments that its signature takes.
+        channels: of the images.
+        size: their height and width, in pixels.
+        classes: how many to tell apart; auto-encoders do not ask.
+
+    Raises:
+        Fault: nothing has this name, its library is not installed, or it cannot be built so.
+
+    Example:
+        >>> network = create("resnet20", channels=3, size=32, classes=100)
+        >>> sum(parameter.numel() for parameter in network.parameters())
+        278324
+    """
+    asked = {"channels": channels, "size": size, "classes": classes}
+    for number, value in asked.items():
+        if value < 1:
+            raise Fault(f"{name}: {number} must be at least 1, got {value}")
+    if name in MODELS:
+        return _call(name, MODELS[name], asked)
+    bare, pretrained = name.removesuffix(_PRETRAINED), name.endswith(_PRETRAINED)
+    library, slash, model = bare.partition("/")
+    if slash and library == "timm":
+        return from_timm(model, **asked, pretrained=pretrained)
+    if slash and library == "torchvision":
+        return from_torchvision(model, **asked, pretrained=pretrained)
+    if pretrained:
+        raise Fault(f"{bare!r} has no published weights here; only timm/… and torchvision/… have")
+    if ":" in name:
+        return _call(name, from_path(name), asked)
+    raise Fault(_unknown(name))
+
+
+def _call(name: str, maker: Any, asked: dict[str, int]) -> nn.Module:
+    try:
+        parameters = inspect.signature(maker).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise Fault(f"{name}: wanted a function that makes a network, got {maker!r}") from error
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    names = {each.name for each in parameters}
+    for each in parameters:
+        bound = each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
+        if bound and each.default is each.empty and each.name not in asked:
+            raise Fault(
+                f"{name} asks for {each.name!r}; it is given channels, size and classes:"
+                f" give {each.name!r} a default"
+            )
+    network = maker(**{key: value for key, value in asked.items() if takes_any or key in names})
+    if not isinstance(network, nn.Module):
+        raise Fault(f"{name} must return an nn.Module, it returned a {type(network).__name__}")
+    return network
+
+
+def _unknown(name: str) -> str:
+    near = get_close_matches(name.lower(), MODELS, n=3, cutoff=0.4) or list(MODELS)[:3]
+    return (
+        f"no model is called {name!r}; the nearest are {', '.join(near)}"
+        " (others: timm/NAME, torchvision/NAME, my_file:make_model)"
+    )

@@ -1,0 +1,77 @@
+"""A small convolutional pair for scikit-learn's digits (8x8): a distillation in seconds."""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from relatum.models.initialise import he_fan_out
+from relatum.taps import Tap, Taps
+from relatum.types import Images, Logits
+
+
+class DigitsCNN(nn.Module):
+    """One stage per width: 3x3 convolution, batch norm, ReLU, and a max-pool between stages.
+
+    The mean over the last map enters the linear classifier ``fc``. Weights start as He's
+    normal (fan out).
+
+    Args:
+        channels: of the images, which need one halving per stage after the first.
+        classes: how many to tell apart.
+        widths: channels of each stage.
+
+    Taps: ``embedding`` (what enters ``fc``), ``maps`` (what leaves the last stage), ``stages``
+    (what leaves each, after its ReLU), ``preactivations`` (the same before that ReLU).
+    """
+
+    taps: Taps
+
+    def __init__(self, channels: int, classes: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            _stage(entering, width) for entering, width in pairwise((channels, *widths))
+        )
+        self.pools = nn.ModuleList(nn.MaxPool2d(2) for _ in widths[1:])
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.fc = nn.Linear(widths[-1], classes)
+        he_fan_out(self)
+        paths = [f"stages.{place}" for place in range(len(widths))]
+        self.taps = {
+            "embedding": Tap("fc", "input"),
+            "maps": Tap(paths[-1]),
+            "stages": tuple(Tap(path) for path in paths),
+            "preactivations": tuple(Tap(f"{path}.relu", "input") for path in paths),
+        }
+
+    def forward(self, images: Images) -> Logits:
+        """Images, normalised, to logits."""
+        maps = self.stages[0](images)
+        for pool, stage in zip(self.pools, self.stages[1:], strict=True):
+            maps = stage(pool(maps))
+        logits: Tensor = self.fc(self.flatten(self.pool(maps)))
+        return logits
+
+
+def _stage(entering: int, width: int) -> nn.Sequential:
+    stage = nn.Sequential()
+    stage.add_module("conv", nn.Conv2d(entering, width, 3, padding=1, bias=False))
+    stage.add_module("bn", nn.BatchNorm2d(width))
+    stage.add_module("relu", nn.ReLU())
+    return stage
+
+
+def digits_cnn_large(channels: int = 1, classes: int = 10) -> DigitsCNN:
+    """The teacher: stages of 16, 32, 64 channels, 24,058 parameters.
+
+    Alone it reads some 99.4 % of a random fifth of the digits after 30 epochs (5 seeds).
+    """
+    return DigitsCNN(channels, classes, (16, 32, 64))
+
+
+def digits_cnn_small(channels: int = 1, classes: int = 10) -> DigitsCNN:
+    """The student: stages of 3, 6, 12 channels, 1,009 parameters, 24 times fewer.
+
+    Alone it reads some 95.6 % where the large one reads 99.4 %: there is something to teach.
+    """
+    return DigitsCNN(channels, classes, (3, 6, 12))

@@ -1,0 +1,101 @@
+"""Networks of other libraries, which are imported only when one is asked for."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from torch import Tensor, nn
+
+from relatum.types import Fault
+
+
+def from_timm(
+    name: str, *, channels: int, size: int, classes: int, pretrained: bool = False
+) -> nn.Module:
+    """One of timm's networks, for this many channels and classes.
+
+    Networks that are built for one size (ViT, Swin) are built for this one; timm resamples
+    their position embeddings when it loads weights.
+
+    Raises:
+        Fault: timm is not installed, lacks the name, or cannot build the network for the size.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise Fault(f"timm/{name} needs timm: pip install relatum[timm]") from error
+    found = None
+    if ":" not in name:  # with a colon it is hf-hub:owner/name, which timm looks up by itself
+        known = timm.list_pretrained() if "." in name else timm.list_models()
+        if name not in known:
+            raise Fault(_unknown("timm", name, known))
+        if pretrained and "." not in name and not timm.is_model_pretrained(name):
+            raise Fault(f"timm has no published weights for {name!r}; drop ':pretrained'")
+        found = timm.get_pretrained_cfg(name)
+    sized: dict[str, Any] = {}
+    if found is not None and found.fixed_input_size and found.input_size[-1] != size:
+        sized["img_size"] = size
+    build: Any = timm.create_model
+    try:
+        network: nn.Module = build(
+            name, pretrained=pretrained, num_classes=classes, in_chans=channels, **sized
+        )
+    except TypeError as error:
+        if found is None or "img_size" not in str(error):
+            raise
+        raise Fault(
+            f"timm/{name} cannot be built for {size} pixels, only for {found.input_size[-1]}"
+        ) from error
+    return network
+
+
+def from_torchvision(
+    name: str, *, channels: int, size: int, classes: int, pretrained: bool = False
+) -> nn.Module:
+    """One of torchvision's classifiers, for this many classes and 3 channels.
+
+    Published weights are its ``DEFAULT`` ones; where they have another number of classes, the
+    layer that tells classes apart starts anew.
+
+    Raises:
+        Fault: torchvision is not installed, lacks the name, or cannot build the network so.
+    """
+    try:
+        from torchvision import models
+    except ImportError as error:
+        raise Fault(f"torchvision/{name} needs torchvision: pip install torchvision") from error
+    known = models.list_models(module=models)
+    if name not in known:
+        raise Fault(_unknown("torchvision", name, known))
+    if channels != 3:
+        raise Fault(
+            f"torchvision/{name} takes images of 3 channels, these have {channels};"
+            " timm/NAME takes any number"
+        )
+    sized = {"image_size": size} if name.startswith("vit_") else {}
+    network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **sized)
+    if pretrained:
+        weights = models.get_model_weights(name)["DEFAULT"]
+        _load(f"torchvision/{name}", network, weights.get_state_dict(check_hash=True), classes)
+    return network
+
+
+def _load(name: str, network: nn.Module, published: dict[str, Tensor], classes: int) -> None:
+    """Load all but the classifiers, whose first axis alone differs, being the classes."""
+    own = network.state_dict()
+    fitting = {}
+    for key, value in published.items():
+        if key not in own or own[key].shape == value.shape:
+            fitting[key] = value
+        elif own[key].shape != (classes, *value.shape[1:]):
+            raise Fault(
+                f"{name}: the published {key} is {tuple(value.shape)}, here it is"
+                f" {tuple(own[key].shape)}; ask for the size that it was trained at"
+            )
+    network.load_state_dict(fitting, strict=False)
+
+
+def _unknown(library: str, name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"the nearest are {', '.join(near)}" if near else f"see {library}'s list of models"
+    return f"{library} has no model {name!r}; {hint}"

@@ -1,0 +1,139 @@
+"""What a run leaves behind: one JSON file, from which every table and picture is made."""
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from relatum.checkpoint import write
+from relatum.recipes.recipe import Recipe
+from relatum.types import Fault
+
+NAME = "record.json"
+
+
+class Row(BaseModel):
+    """One epoch: what training did, and what was measured after it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: int = 0
+    epoch: int
+    learning_rate: float
+    losses: dict[str, float]
+    """Means over the samples, every term before its weight."""
+    metrics: dict[str, float] = {}
+    """Measured on the validation part (``validation_…``), where there is one."""
+    steps: int
+    samples: int
+    seconds: float
+
+
+class TeacherRecord(BaseModel):
+    """Whom a student learnt from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    weights_sha256: str
+    parameters: int
+    metrics: dict[str, float]
+    """Measured in this run, on the same test images as the student."""
+
+
+class Record(BaseModel):
+    """A finished run. All metrics are of the last epoch unless they are called ``best_…``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = 1
+    label: str
+    """What tables call it, without the seed."""
+    recipe: Recipe
+    environment: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    """What the run decided by itself, in sentences."""
+    idle: tuple[str, ...] = ()
+    """The student's parameters that no term reached, and that therefore did not learn."""
+    classes: tuple[str, ...] = ()
+    parameters: int
+    encoder_parameters: int
+    macs: int
+    samples: dict[str, int]
+    """How many images in the training, validation and test part."""
+    rows: tuple[Row, ...]
+    metrics: dict[str, float]
+    teacher: TeacherRecord | None = None
+    best_epoch: int | None = None
+    """Chosen on the validation part; ``None`` where there is none."""
+    seconds: float
+    """Of training alone."""
+
+    @property
+    def steps(self) -> int:
+        """Updates in all."""
+        return sum(row.steps for row in self.rows)
+
+    def save(self, folder: Path) -> None:
+        """Write it into a run's folder."""
+        write(folder / NAME, self.model_dump_json(indent=1).encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> "Record":
+        """Read it from a run's folder.
+
+        Raises:
+            Fault: there is none, or it cannot be read.
+        """
+        path = folder / NAME
+        try:
+            return cls.model_validate_json(path.read_text())
+        except OSError as error:
+            raise Fault(f"{folder} holds no finished run: {path.name} is missing") from error
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise Fault(f"{path} is damaged, or of another version of relatum") from error
+
+
+def find(folder: Path) -> list[tuple[Path, Record]]:
+    """All finished runs in a folder, itself included, by path.
+
+    Raises:
+        Fault: there is none.
+    """
+    paths = sorted(path.parent for path in folder.rglob(NAME))
+    if not paths:
+        raise Fault(f"{folder} holds no finished run (no {NAME} in it or below it)")
+    return [(path, Record.load(path)) for path in paths]
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Where a run ran: versions and machine, as far as they can change its numbers."""
+    about: dict[str, Any] = {
+        **{name: version(name) for name in ("relatum", "torch", "numpy", "scikit-learn")},
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+    }
+    if device.type == "cuda":
+        about["accelerator"] = torch.cuda.get_device_name(device)
+    return about
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The epochs of a ``metrics.jsonl``, as far as they were written whole."""
+    rows: list[Row] = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                rows.append(Row.model_validate(json.loads(line)))
+            except (json.JSONDecodeError, ValidationError):
+                break
+    return rows

@@ -1,0 +1,106 @@
+"""How training went: what was measured after every epoch, one picture for each thing."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from relatum.record import Record, Row
+from relatum.report.canvas import (
+    NAME_INCHES,
+    Picture,
+    clipped,
+    drawing,
+    looks_of,
+    name,
+    picture,
+)
+from relatum.report.table import Metric, Summary
+
+Curves = NDArray[np.float64]
+"""A row for each run, a column for each epoch; not a number where nothing was measured."""
+
+
+def course(summary: Summary) -> list[Picture]:
+    """The validation metric over the epochs or, where there is none, every term of the losses.
+
+    A curve is the mean over seeds, in a band of one sample standard deviation.
+    """
+    lines = [line for line in summary.students or summary.lines if line.runs]
+    rows = [row for line in lines for run in line.runs for row in run.rows]
+    names = _validated(rows, summary.primary)
+    kind = "metrics" if names else "losses"
+    names = names or list(dict.fromkeys(each for row in rows for each in row.losses))
+    looks, pictures = looks_of(summary), list[Picture]()
+    for each in names:
+        every = {line.title: _curves(line.runs, kind, each) for line in lines}
+        curves = {title: values for title, values in every.items() if np.isfinite(values).any()}
+        if curves:
+            title = each.replace("_", " ") if kind == "metrics" else f"loss: {each}"
+            pictures.append(_drawn(title, curves, looks))
+    return pictures
+
+
+def _validated(rows: Sequence[Row], primary: Metric | None) -> list[str]:
+    held = list(dict.fromkeys(each for row in rows for each in row.metrics))
+    wanted = f"validation_{primary.name}" if primary else ""
+    return [wanted] if wanted in held else held[:1]
+
+
+def _curves(runs: Sequence[Record], kind: str, which: str) -> Curves:
+    length = max(len(run.rows) for run in runs)
+    values = np.full((len(runs), length), np.nan)
+    for number, run in enumerate(runs):
+        for when, row in enumerate(run.rows):
+            held: Mapping[str, float] = row.metrics if kind == "metrics" else row.losses
+            values[number, when] = held.get(which, np.nan)
+    return values
+
+
+def _drawn(
+    title: str, curves: Mapping[str, Curves], looks: Mapping[str, tuple[str, str]]
+) -> Picture:
+    spoken, ends = list[str](), list[tuple[float, float]]()
+    with drawing():
+        height = max(2.8, 1.1 + 1.2 * NAME_INCHES * len(curves))
+        figure = Figure(figsize=(4.8, height), layout="constrained")
+        axes = figure.add_subplot()
+        for label, values in curves.items():
+            epochs, mean, std = _band(values)
+            colour, marker = looks[label]
+            step = max(1, len(epochs) // 6)
+            axes.plot(epochs, mean, color=colour, marker=marker, markersize=4, markevery=step)
+            axes.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.15, lw=0)
+            ends.append((float(epochs[-1]), float(mean[-1])))
+            spoken.append(f"{label} from {mean[0]:.3g} to {mean[-1]:.3g}")
+        if _wide(list(curves.values())):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.set_title(clipped(title, 40), loc="left", fontsize=9.5, fontweight="bold")
+        axes.set_xlim(*axes.get_xlim())
+        axes.set_ylim(*axes.get_ylim())
+        name(axes, list(curves), ends, 1.03)
+        return picture(figure, f"{title}, over the epochs: {'; '.join(spoken)}.", title)
+
+
+def _band(values: Curves) -> tuple[Curves, Curves, Curves]:
+    """Epochs where anything was measured, with mean and standard deviation over the runs."""
+    there = np.isfinite(values).any(axis=0)
+    held = values[:, there]
+    counts = np.isfinite(held).sum(axis=0)
+    mean = np.nanmean(held, axis=0)
+    squares = np.nansum((held - mean) ** 2, axis=0)
+    std = np.sqrt(squares / np.maximum(counts - 1, 1))
+    return np.flatnonzero(there) + 1.0, mean, std
+
+
+def _wide(curves: Sequence[Curves]) -> bool:
+    """Whether all is above zero, and the largest hides the smallest."""
+    held = np.concatenate([values[np.isfinite(values)] for values in curves])
+    return bool(held.min() > 0 and held.max() / held.min() > 30)

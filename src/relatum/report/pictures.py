@@ -1,0 +1,111 @@
+"""What a network's size buys: the primary metric of every line against its parameters."""
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from relatum.report.canvas import NAME_INCHES, Picture, drawing, looks_of, name, picture
+from relatum.report.rows import Line
+from relatum.report.table import Metric, Summary
+from relatum.report.words import short
+
+WIDTH = 6.4
+"""Inches."""
+
+
+def size_and_quality(summary: Summary) -> Picture | None:
+    """The primary metric against the number of parameters; ``None`` where nothing was measured.
+
+    Bars are one sample standard deviation, small dots the seeds. Networks of one size stand
+    side by side, in the table's order.
+    """
+    metric = summary.primary
+    lines = [line for line in summary.lines if metric and metric.name in line.metrics]
+    if metric is None or not lines:
+        return None
+    looks = looks_of(summary)
+    with drawing():
+        height = max(3.4, 1.2 + 1.3 * NAME_INCHES * len(lines))
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        axes = figure.add_subplot()
+        places = _places(lines)
+        for line, place in zip(lines, places, strict=True):
+            _point(axes, line, metric, place, looks[line.title])
+        axes.set_xlabel("parameters (logarithmic)")
+        axes.set_ylabel(metric.heading)
+        _across(axes, lines, places)
+        _up(axes, metric)
+        _names(axes, lines, places, metric)
+        spoken = "; ".join(
+            f"{line.title} {summary.value(line, metric)} with {line.parameters:,} parameters"
+            for line in lines
+        )
+        several = any(line.n > 1 for line in lines)
+        bars = "Bars: one standard deviation; small dots: single seeds. " if several else ""
+        return picture(
+            figure,
+            f"{metric.heading} against parameters: {spoken}.",
+            f"{metric.heading} against size. {bars}Networks of one size stand side by side.",
+        )
+
+
+def _places(lines: Sequence[Line]) -> list[float]:
+    """Where each line stands: at the logarithm of its size, those of one size fanned out."""
+    every = [math.log10(max(line.parameters, 1)) for line in lines]
+    span = max(max(every) - min(every), 0.5)
+    places, seen = list[float](), dict[float, int]()
+    for size in every:
+        among, rank = every.count(size), seen.get(size, 0)
+        seen[size] = rank + 1
+        places.append(size + span * min(0.045, 0.3 / among) * (rank - (among - 1) / 2))
+    return places
+
+
+def _point(axes: Axes, line: Line, metric: Metric, place: float, look: tuple[str, str]) -> None:
+    spread, (colour, marker) = line.metrics[metric.name], look
+    if spread.std is not None:
+        axes.errorbar(place, spread.mean, spread.std, color=colour, capsize=3, linewidth=1.3)
+        dots = [place] * spread.n
+        axes.scatter(dots, spread.values, s=9, color=colour, alpha=0.5, linewidths=0, zorder=2.5)
+    area = 170 if marker == "*" else 55
+    axes.scatter(
+        [place], [spread.mean], s=area, color=colour, marker=marker, edgecolors="white", zorder=3
+    )
+
+
+def _across(axes: Axes, lines: Sequence[Line], places: Sequence[float]) -> None:
+    """Limits that leave room for names at the right, and ticks at the sizes that there are."""
+    span = max(max(places) - min(places), 0.5)
+    axes.set_xlim(min(places) - 0.08 * span, max(places) + 0.45 * span)
+    ticks = list[float]()
+    for size in sorted({math.log10(max(line.parameters, 1)) for line in lines}):
+        if not ticks or size - ticks[-1] > 0.12 * span:
+            ticks.append(size)
+    axes.set_xticks(ticks, [short(round(10**tick)) for tick in ticks])
+    axes.grid(visible=False, axis="x")
+
+
+def _up(axes: Axes, metric: Metric) -> None:
+    """Some air, but none above what can be reached."""
+    low, high = axes.get_ylim()
+    air = 0.06 * (high - low)
+    most = 100.0 if metric.percent else 1.0
+    axes.set_ylim(low - air, min(high + air, most + air) if high <= most else high + air)
+
+
+def _names(axes: Axes, lines: Sequence[Line], places: Sequence[float], metric: Metric) -> None:
+    """Names stand beside the crowd that their points belong to."""
+    left, right = axes.get_xlim()
+    order = sorted(range(len(lines)), key=lambda index: places[index])
+    crowds = list[list[int]]()
+    for index in order:
+        if crowds and places[index] - places[crowds[-1][-1]] < 0.3 * (right - left):
+            crowds[-1].append(index)
+        else:
+            crowds.append([index])
+    for crowd in crowds:
+        points = [(places[index], lines[index].metrics[metric.name].mean) for index in crowd]
+        at = (places[crowd[-1]] - left) / (right - left) + 0.04
+        name(axes, [lines[index].title for index in crowd], points, at)

@@ -1,0 +1,134 @@
+"""What is measured of a student, by one set of functions for every method."""
+
+import torch
+from torch import Tensor
+
+from relatum import relations
+from relatum.data import Resident
+from relatum.evaluate import (
+    Collected,
+    accuracy,
+    agreement,
+    cka,
+    collect,
+    kept,
+    knn,
+    linear_probe,
+    relation_gap,
+)
+from relatum.methods import Setting
+from relatum.recipes.recipe import Recipe
+from relatum.run.sets import Sets, evaluation_batches
+from relatum.taps import Tapped
+from relatum.teachers import Teacher
+
+RELATED = 2000
+"""Test images whose relations are compared."""
+SHOWN = 50
+"""Test images whose relation matrices are kept, to be looked at."""
+
+
+def _collect(tapped: Tapped, data: Resident) -> Collected:
+    on = ("output", "embedding") if "embedding" in tapped.taps else ("output",)
+    return collect(tapped, evaluation_batches(data).epoch(0), on)
+
+
+def measure(
+    student: Tapped, teacher: Teacher | None, setting: Setting, data: Resident
+) -> dict[str, float]:
+    """All that one pass over some images tells of a student, and its teacher beside it.
+
+    Percent, but for gaps (0 to 1, less is better), ``cka`` (0 to 1, more is better) and
+    ``reconstruction`` (mean squared error per pixel).
+    """
+    said = _collect(student, data)
+    found: dict[str, float] = {}
+    if setting.supervised and said.labels is not None:
+        found |= accuracy(said.values["output"], said.labels)
+    if setting.student_says == "reconstruction":
+        found["reconstruction"] = _reconstruction(student, data, said.values["output"])
+    if teacher is None:
+        return found
+    taught = _collect(teacher.tapped, data)
+    if setting.shares_classes:
+        found["agreement"] = agreement(said.values["output"], taught.values["output"])
+    if "embedding" in said.values and "embedding" in taught.values:
+        ours, theirs = (each.values["embedding"][:RELATED] for each in (said, taught))
+        found |= {f"gap_{kind}": gap for kind, gap in relation_gap(ours, theirs).items()}
+        found["cka"] = cka(ours, theirs)
+    return found
+
+
+def measure_teacher(teacher: Teacher, setting: Setting, data: Resident) -> dict[str, float]:
+    """What the teacher itself reaches on the same images."""
+    said = _collect(teacher.tapped, data)
+    logits = said.values["output"]
+    if setting.classes is None or said.labels is None or logits.shape[1:] != (setting.classes,):
+        return {}
+    return accuracy(logits, said.labels)
+
+
+def probe(tapped: Tapped, recipe: Recipe, sets: Sets) -> dict[str, float]:
+    """What the recipe's probes find in a frozen embedding, of unaugmented images."""
+    found: dict[str, float] = {}
+    if not recipe.probes or sets.train.labels is None or "embedding" not in tapped.taps:
+        return found
+    train, test = _collect(tapped, sets.train), _collect(tapped, sets.test)
+    assert train.labels is not None
+    assert test.labels is not None
+    ours, theirs = train.values["embedding"], test.values["embedding"]
+    if "linear" in recipe.probes:
+        fitted = linear_probe(ours, train.labels, theirs, test.labels, seed=recipe.seed)
+        found["probe"] = fitted.accuracy
+    if "knn" in recipe.probes:
+        found["knn"] = knn(ours, train.labels, theirs, test.labels)
+    return found
+
+
+def share_kept(student: dict[str, float], teacher: dict[str, float]) -> dict[str, float]:
+    """How much of the teacher's performance the student keeps, by the best measure of both."""
+    for name in ("top1", "probe", "knn"):
+        if name in student and teacher.get(name):
+            return {"kept": kept(student[name], teacher[name])}
+    return {}
+
+
+def validation_metric(found: dict[str, float]) -> tuple[str, float] | None:
+    """What "best" is chosen by, and its value such that more is better."""
+    for name, sign in (("top1", 1.0), ("gap_cosine", -1.0), ("reconstruction", -1.0)):
+        if name in found:
+            return name, sign * found[name]
+    return None
+
+
+def _reconstruction(student: Tapped, data: Resident, output: Tensor) -> float:
+    total = 0.0
+    for batch in evaluation_batches(data).epoch(0):
+        images = student.prepare(batch.images).cpu()
+        rebuilt = output[batch.indices.cpu()]
+        total += float((rebuilt - images).square().mean()) * len(batch)
+    return total / len(data)
+
+
+def shown_relations(student: Tapped, teacher: Teacher | None, data: Resident) -> dict[str, Tensor]:
+    """The cosine relations of fifty images to both networks, sorted by class, for pictures."""
+    indices = _shown(data)
+    part = data.take(indices.to(data.images.device))
+    found = {"indices": indices}
+    if data.labels is not None:
+        found["labels"] = data.labels.cpu()[indices]
+    for name, tapped in (("student", student), ("teacher", teacher and teacher.tapped)):
+        if isinstance(tapped, Tapped) and "embedding" in tapped.taps:
+            embedding = _collect(tapped, part).values["embedding"]
+            found[name] = relations.cosine(embedding.float())
+    return found
+
+
+def _shown(data: Resident) -> Tensor:
+    if data.labels is None:
+        return torch.arange(min(SHOWN, len(data)))
+    labels = data.labels.cpu()
+    present = torch.unique(labels)
+    each = max(SHOWN // len(present), 1)
+    places = [(labels == label).nonzero().flatten()[:each] for label in present[:SHOWN]]
+    return torch.cat(places)

@@ -1,0 +1,341 @@
+"""One run: a recipe trained, measured and recorded in a folder of its own."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from relatum.checkpoint import Saver, Stop, load_weights, save_weights, state_of, write
+from relatum.data import Batches
+from relatum.distiller import Distiller
+from relatum.evaluate import encoder_parameters, macs, parameters
+from relatum.fit import Epoch, Position, fit
+from relatum.grammar import stages
+from relatum.methods import TASK, Stage
+from relatum.recipes.recipe import Recipe
+from relatum.record import NAME, Record, Row, TeacherRecord, environment, read_rows
+from relatum.run import measure
+from relatum.run.anchors import anchors_of
+from relatum.run.display import Display, Silent
+from relatum.run.networks import WEIGHTS, Pair, about_network, pair_of
+from relatum.run.sets import Sets, sets_of, training_batches
+from relatum.types import Batch, Fault
+
+RECIPE, METRICS, CHECKPOINT = "recipe.json", "metrics.jsonl", "checkpoint.pt"
+BEST, RELATIONS = "best.safetensors", "relations.safetensors"
+FILES = (RECIPE, METRICS, CHECKPOINT, WEIGHTS, BEST, RELATIONS, NAME, "report.html")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+Alteration = Callable[[Distiller], None]
+"""Something done to a distiller before it trains: how a reproduction plants a paper's faults."""
+
+
+def run(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    label: str | None = None,
+    device: torch.device | str = "cpu",
+    resume: bool = False,
+    overwrite: bool = False,
+    download: bool = False,
+    stop: Stop | None = None,
+    display: Display | None = None,
+    alter: Alteration | None = None,
+) -> Record:
+    """Do what a recipe says, and leave a folder that says what was done.
+
+    The folder gets ``recipe.json``, ``metrics.jsonl`` (a line an epoch), ``checkpoint.pt``,
+    ``student.safetensors`` (the bare student after the last epoch), ``best.safetensors`` (after
+    the best by validation, where a part is cut for it), ``relations.safetensors`` and
+    ``record.json``.
+
+    Args:
+        recipe: what to do.
+        folder: made if need be; a run that is there already is never overwritten unasked.
+        label: what tables call it; the recipe's method by default.
+        device: where.
+        resume: go on with what is in the folder, to the same bits as without a break; a
+            finished run is only read.
+        overwrite: delete the run in the folder first.
+        download: fetch the set if it is missing.
+        stop: asked after every step.
+        display: told how far it is.
+        alter: done to the distiller before training.
+
+    Raises:
+        Fault: something that the user can mend.
+        NotFinite: a loss became infinite or not a number.
+        Interrupted: it was asked to stop, and did after saving.
+    """
+    job = _Run(recipe, folder, label, torch.device(device), stop or Stop(), display or Silent())
+    if finished := _claim(recipe, folder, resume, overwrite):
+        return finished
+    return job.go(download, alter)
+
+
+def _claim(recipe: Recipe, folder: Path, resume: bool, overwrite: bool) -> Record | None:
+    """Make sure that the folder is this run's to write in; a finished run is given back."""
+    there = [folder / name for name in FILES if (folder / name).exists()]
+    if overwrite:
+        for path in there:
+            path.unlink()
+        return None
+    if there and not resume:
+        raise Fault(
+            f"{folder} holds a run already; go on with it by --resume, replace it by --overwrite,"
+            " or choose another --out"
+        )
+    if (folder / RECIPE).exists():
+        before = Recipe.read(folder / RECIPE)
+        moved = {"data_root": recipe.data_root, "teacher": recipe.teacher}
+        for name, value in before.but(**moved).model_dump().items():
+            if value != getattr(recipe, name):
+                raise Fault(
+                    f"{folder} holds a run of another recipe ({name}: {value!r} there,"
+                    f" {getattr(recipe, name)!r} asked for); choose another --out"
+                )
+    if (folder / NAME).exists():
+        return Record.load(folder)
+    return None
+
+
+@dataclass
+class _Run:
+    recipe: Recipe
+    folder: Path
+    label: str | None
+    device: torch.device
+    stop: Stop
+    display: Display
+
+    def go(self, download: bool, alter: Alteration | None) -> Record:
+        recipe = self.recipe
+        sets = sets_of(recipe, self.device, download)
+        torch.manual_seed(recipe.seed)
+        pair = pair_of(recipe, sets, self.device)
+        plan = stages(recipe.method, pair.setting)
+        batches = training_batches(recipe, sets)
+        anchors = anchors_of(recipe, sets, pair.teacher)
+        write(self.folder / RECIPE, recipe.model_dump_json(indent=1).encode())
+        rows: list[Row] = []
+        idle: set[str] = set()
+        for number, stage in enumerate(plan):
+            distiller = Distiller(pair.student, pair.teacher, stage.objective, anchors)
+            distiller.to(self.device)
+            pair.student.requires_grad_(True)
+            if alter is not None:
+                alter(distiller)
+            idle |= set(distiller.rest(next(batches.epoch(1))))
+            self._train(number, stage, distiller, batches, sets, pair, rows)
+        return self._finish(sets, pair, tuple(plan), rows, tuple(sorted(idle)))
+
+    def _train(
+        self,
+        number: int,
+        stage: Stage,
+        distiller: Distiller,
+        batches: Batches,
+        sets: Sets,
+        pair: Pair,
+        rows: list[Row],
+    ) -> None:
+        recipe = self.recipe
+        epochs = recipe.epochs if stage.epochs is None else stage.epochs
+        optimizer = _optimizer(recipe, distiller, self.device)
+        saver = Saver(
+            self.folder / CHECKPOINT,
+            distiller,
+            optimizer,
+            self._about(pair),
+            self.stop,
+            stage=number,
+        )
+        if saver.stage_reached() > number:
+            return  # a later stage was under way, and its checkpoint holds all that this one did
+        position = saver.restore() or Position()
+        done = position.epoch - 1
+        rows[:] = [
+            r for r in read_rows(self.folder / METRICS) if (r.stage, r.epoch) <= (number, done)
+        ]
+        write(self.folder / METRICS, "".join(map(_line, rows)).encode())
+        steps = len(batches)
+        self.display.begin(self._label, epochs * steps, done * steps + position.step)
+        schedule = recipe.schedule_of()
+        for epoch in fit(
+            distiller,
+            _Watched(batches, self.display),
+            optimizer,
+            schedule,
+            epochs,
+            precision=PRECISIONS[recipe.precision],
+            start=position,
+            saver=saver,
+        ):
+            rate = recipe.learning_rate * schedule((epoch.number - 1) / max(epochs, 1))
+            row = self._row(number, epoch, rate, sets, pair, rows)
+            rows.append(row)
+            with (self.folder / METRICS).open("a") as file:
+                file.write(_line(row))
+            self.display.epoch(row, epochs)
+        if position.epoch <= epochs:
+            saver.save(Position(epochs + 1))
+
+    @property
+    def _label(self) -> str:
+        return self.label or self.recipe.method
+
+    def _about(self, pair: Pair) -> dict[str, Any]:
+        fields = self.recipe.model_dump(mode="json", exclude={"data_root", "teacher"})
+        return {**fields, "teacher_sha256": pair.teacher_sha256}
+
+    def _row(
+        self, stage: int, epoch: Epoch, rate: float, sets: Sets, pair: Pair, rows: list[Row]
+    ) -> Row:
+        metrics: dict[str, float] = {}
+        if sets.validation is not None:
+            found = measure.measure(pair.student, pair.teacher, pair.setting, sets.validation)
+            metrics = {f"validation_{name}": value for name, value in found.items()}
+        row = Row(
+            stage=stage,
+            epoch=epoch.number,
+            learning_rate=rate,
+            losses=dict(epoch.losses),
+            metrics=metrics,
+            steps=epoch.steps,
+            samples=epoch.samples,
+            seconds=epoch.seconds,
+        )
+        if _best([*rows, row]) == len(rows):
+            save_weights(pair.student.network, self.folder / BEST, about_network(self.recipe, sets))
+        return row
+
+    def _finish(
+        self,
+        sets: Sets,
+        pair: Pair,
+        plan: tuple[Stage, ...],
+        rows: list[Row],
+        idle: tuple[str, ...],
+    ) -> Record:
+        recipe, student = self.recipe, pair.student
+        metrics = measure.measure(student, pair.teacher, pair.setting, sets.test)
+        metrics |= measure.probe(student, recipe, sets)
+        teacher = None if pair.teacher is None else self._teacher(pair.teacher, sets, pair)
+        if teacher is not None:
+            metrics |= measure.share_kept(metrics, teacher.metrics)
+        best = _best(rows)
+        if best is not None:
+            metrics |= self._measure_best(sets, pair)
+        save_weights(student.network, self.folder / WEIGHTS, about_network(recipe, sets))
+        shown = measure.shown_relations(student, pair.teacher, sets.test)
+        write(self.folder / RELATIONS, save(shown))
+        embeds = "embedding" in student.taps
+        record = Record(
+            label=self._label,
+            recipe=recipe,
+            environment=environment(self.device),
+            notes=_notes(recipe, sets, pair, plan),
+            idle=idle,
+            classes=sets.classes,
+            parameters=parameters(student.network),
+            encoder_parameters=encoder_parameters(student, sets.shape)
+            if embeds
+            else parameters(student.network),
+            macs=macs(student.network, sets.shape),
+            samples=sets.samples,
+            rows=tuple(rows),
+            metrics=metrics,
+            teacher=teacher,
+            best_epoch=None if best is None else rows[best].epoch,
+            seconds=sum(row.seconds for row in rows),
+        )
+        record.save(self.folder)
+        self.display.end(record)
+        return record
+
+    def _teacher(self, teacher: Any, sets: Sets, pair: Pair) -> TeacherRecord:
+        found = measure.measure_teacher(teacher, pair.setting, sets.test)
+        if pair.teacher_run is not None:
+            before = Record.load(pair.teacher_run)
+            if before.recipe.dataset == self.recipe.dataset:
+                found = {**before.metrics, **found}
+        if self.recipe.probes and not {"probe", "knn"} & set(found):
+            found |= measure.probe(teacher.tapped, self.recipe, sets)
+        return TeacherRecord(
+            name=pair.teacher_name,
+            weights_sha256=pair.teacher_sha256,
+            parameters=parameters(teacher.network),
+            metrics=found,
+        )
+
+    def _measure_best(self, sets: Sets, pair: Pair) -> dict[str, float]:
+        """The student's best epoch by validation, on the test images; the last stays loaded."""
+        network = pair.student.network
+        last = state_of(network)
+        load_weights(network, self.folder / BEST)
+        found = measure.measure(pair.student, pair.teacher, pair.setting, sets.test)
+        network.load_state_dict(last)
+        return {f"best_{name}": value for name, value in found.items()}
+
+
+class _Watched:
+    """Batches that tell a display when they are asked for."""
+
+    def __init__(self, batches: Batches, display: Display) -> None:
+        self._batches, self._display = batches, display
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        for batch in self._batches.epoch(number, start):
+            yield batch
+            self._display.advance()
+
+
+def _optimizer(recipe: Recipe, distiller: Distiller, device: torch.device) -> torch.optim.Optimizer:
+    fused = device.type in ("cpu", "cuda")
+    rate: float | Tensor = recipe.learning_rate
+    if fused:
+        rate = torch.tensor(recipe.learning_rate, device=device)
+    return torch.optim.SGD(
+        distiller.parameters(),
+        lr=rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+        fused=fused,
+    )
+
+
+def _best(rows: list[Row]) -> int | None:
+    """The place of the best row by validation; the first of equals."""
+    best: tuple[float, int] | None = None
+    for place, row in enumerate(rows):
+        plain = {name.removeprefix("validation_"): value for name, value in row.metrics.items()}
+        if chosen := measure.validation_metric(plain):
+            value = chosen[1]
+            if best is None or value > best[0]:
+                best = (value, place)
+    return None if best is None else best[1]
+
+
+def _notes(recipe: Recipe, sets: Sets, pair: Pair, plan: tuple[Stage, ...]) -> tuple[str, ...]:
+    notes = [sets.note] if sets.note else []
+    terms = plan[-1].objective.terms
+    if recipe.method != "none" and TASK not in terms:
+        why = "there are no labels" if pair.setting.classes is None else "it puts out no logits"
+        notes.append(f"the student learns from its teacher alone: {why}")
+    if any(name.startswith("sp") and term.on == "embedding" for name, term in terms.items()):
+        notes.append("SP reads the embedding: one of the networks has no feature maps")
+    return tuple(notes)
+
+
+def _line(row: Row) -> str:
+    return json.dumps(row.model_dump()) + "\n"

@@ -1,0 +1,106 @@
+"""From a recipe to its images, on the device: training, validation and test part."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from relatum.data import Batches, Resident, augmentations, cut
+from relatum.datasets import Dataset, load
+from relatum.recipes.recipe import Recipe
+from relatum.types import Fault, Input
+
+EVALUATION_BATCH = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """The parts of a set, as a recipe cuts it.
+
+    Attributes:
+        name: the set's.
+        train: what is learnt from.
+        validation: what may be chosen by, cut from the training set; ``None`` when not cut.
+        test: what is reported, and never chosen by.
+        classes: their names; empty when unlabelled.
+        input: how networks made for this set want its images.
+        note: where the set comes from.
+    """
+
+    name: str
+    train: Resident
+    validation: Resident | None
+    test: Resident
+    classes: tuple[str, ...]
+    input: Input
+    note: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return self.train.shape
+
+    @property
+    def samples(self) -> dict[str, int]:
+        """How many images each part holds."""
+        validation = 0 if self.validation is None else len(self.validation)
+        return {"train": len(self.train), "validation": validation, "test": len(self.test)}
+
+
+_loaded: dict[tuple[str, str | None, int | None], Dataset] = {}
+
+
+def sets_of(recipe: Recipe, device: torch.device, download: bool = False) -> Sets:
+    """Load a recipe's set, cut it, and move it to a device.
+
+    The last set stays in memory, for the next run of an experiment.
+
+    Raises:
+        Fault: the set is unknown, missing or damaged.
+    """
+    key = (recipe.dataset, recipe.data_root, recipe.image_size)
+    if key not in _loaded:
+        root = Path(recipe.data_root) if recipe.data_root else None
+        dataset = load(recipe.dataset, root=root, download=download, image_size=recipe.image_size)
+        _loaded.clear()
+        _loaded[key] = dataset
+    dataset = _loaded[key]
+    train, validation = dataset.train, None
+    if recipe.validation:
+        train, validation = cut(train, recipe.validation, recipe.split_seed)
+    return Sets(
+        name=dataset.name,
+        train=train.to(device),
+        validation=None if validation is None else validation.to(device),
+        test=dataset.test.to(device),
+        classes=dataset.classes,
+        input=Input(mean=dataset.mean, std=dataset.std),
+        note=dataset.note,
+    )
+
+
+def training_batches(recipe: Recipe, sets: Sets) -> Batches:
+    """The batches that a recipe trains on; without labels where it may not use them.
+
+    Raises:
+        Fault: the training part is smaller than a batch.
+    """
+    data = sets.train if recipe.labels else replace(sets.train, labels=None)
+    if recipe.drop_last and recipe.batch_size > len(data):
+        raise Fault(
+            f"a batch of {recipe.batch_size} is more than the {len(data)} training images of"
+            f" {sets.name}; choose a smaller one (--set batch_size={len(data)})"
+        )
+    return Batches(
+        data,
+        recipe.batch_size,
+        shuffle=True,
+        augment=augmentations(recipe.augment),
+        seed=recipe.seed,
+        drop_last=recipe.drop_last,
+    )
+
+
+def evaluation_batches(data: Resident) -> Batches:
+    """All of a part, in order, as it is."""
+    return Batches(data, min(EVALUATION_BATCH, len(data)))

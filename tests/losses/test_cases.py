@@ -1,0 +1,21 @@
+"""The contract leaves nobody out."""
+
+import relatum.losses
+from tests.losses import test_contract, test_ranks
+from tests.losses.contract import CASES
+
+
+def test_every_loss_has_a_case() -> None:
+    assert {case.loss.__name__ for case in CASES} == set(relatum.losses.__all__)
+    assert all(getattr(relatum.losses, case.loss.__name__) is case.loss for case in CASES)
+
+
+def test_names_are_unique() -> None:
+    assert len({str(case) for case in CASES}) == len(CASES)
+
+
+def test_excuses_name_points() -> None:
+    points = {name.removeprefix("test_") for name in (*vars(test_contract), *vars(test_ranks))}
+    for case in CASES:
+        assert set(case.excused) <= points
+        assert all(case.excused.values()), "an excuse has a reason"
