@@ -58,7 +58,7 @@ def test_missing_names_and_files_name_the_nearest(here: Path) -> None:
     (here / "lab_four.py").write_text("class Relational:\n    pass\n")
     with pytest.raises(Fault, match="no 'Relatonal'; the nearest are Relational"):
         from_path("lab_four:Relatonal")
-    with pytest.raises(Fault, match="no module 'lab_for' .*the nearest are lab_four"):
+    with pytest.raises(Fault, match=r"no module 'lab_for' .*the nearest are lab_four"):
         from_path("lab_for:Relational")
     with pytest.raises(Fault, match=r"no file 'lab_for.py'; the nearest are lab_four.py"):
         from_path("lab_for.py:Relational")

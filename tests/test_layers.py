@@ -11,6 +11,7 @@ import relatum
 PACKAGE = Path(relatum.__file__).parent
 ORDER = [
     *["types", "imports", "precision", "relations", "divergences", "memory", "world", "taps"],
+    "discovery",
     *["schedules", "models", "data", "datasets", "losses", "objective", "teachers", "distiller"],
     *["fit", "evaluate", "checkpoint", "methods", "grammar", "recipes", "record", "run", "bench", "report"],
     *["doctor", "export", "integrations"],

@@ -1,3 +1,74 @@
-"""Relational knowledge distillation: teach a small network how a large one relates its samples."""
+"""Relational knowledge distillation: teach a small network how a large one relates its samples.
 
-__version__ = "0.1.0"
+The losses are in ``relatum.losses``; what is here binds them to networks. Train with
+``relatum.fit.fit``, or whole recipes with ``relatum.run.run``. The command is ``relatum``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from relatum.checkpoint import load_weights, save_weights
+    from relatum.data import Batches, Resident
+    from relatum.datasets import load
+    from relatum.discovery import find_taps
+    from relatum.distiller import Distiller
+    from relatum.fit import Epoch, NotFinite
+    from relatum.objective import Losses, Objective, Term
+    from relatum.recipes.recipe import Recipe
+    from relatum.record import Record
+    from relatum.report.page import write_report
+    from relatum.taps import Tap, Tapped
+    from relatum.teachers import Teacher
+    from relatum.types import Batch, Captured, Fault, Input
+
+_HOMES = {
+    "checkpoint": ("load_weights", "save_weights"),
+    "data": ("Batches", "Resident"),
+    "datasets": ("load",),
+    "discovery": ("find_taps",),
+    "distiller": ("Distiller",),
+    "fit": ("Epoch", "NotFinite"),
+    "objective": ("Losses", "Objective", "Term"),
+    "recipes.recipe": ("Recipe",),
+    "record": ("Record",),
+    "report.page": ("write_report",),
+    "taps": ("Tap", "Tapped"),
+    "teachers": ("Teacher",),
+    "types": ("Batch", "Captured", "Fault", "Input"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Batch",
+    "Batches",
+    "Captured",
+    "Distiller",
+    "Epoch",
+    "Fault",
+    "Input",
+    "Losses",
+    "NotFinite",
+    "Objective",
+    "Recipe",
+    "Record",
+    "Resident",
+    "Tap",
+    "Tapped",
+    "Teacher",
+    "Term",
+    "find_taps",
+    "load",
+    "load_weights",
+    "save_weights",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that the command starts at once."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'relatum' has no attribute {name!r}")
+    value = getattr(import_module(f"relatum.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value

@@ -105,7 +105,11 @@ def find(folder: Path) -> list[tuple[Path, Record]]:
     Raises:
         Fault: there is none.
     """
-    paths = sorted(path.parent for path in folder.rglob(NAME))
+    paths = sorted(
+        path.parent
+        for path in folder.rglob(NAME)
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
     if not paths:
         raise Fault(f"{folder} holds no finished run (no {NAME} in it or below it)")
     return [(path, Record.load(path)) for path in paths]

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, Literal, NamedTuple, Self
 
 import torch
@@ -67,6 +67,8 @@ class Tapped(nn.Module):
         for name, tap in self._places():
             if tap.path not in modules:
                 raise Fault(_no_module(name, tap, network, modules))
+            if tap.at not in ("input", "output"):
+                raise Fault(f"tap {name!r}: at is 'input' or 'output', got {tap.at!r}")
             if tap not in self._hooks:
                 self._hooks[tap] = self._attach(tap, modules[tap.path])
 
@@ -76,9 +78,18 @@ class Tapped(nn.Module):
                 yield name, tap
 
     def _attach(self, tap: Tap, module: nn.Module) -> RemovableHandle:
+        # Bound methods, not lambdas: a deep copy's hooks then belong to the copy, and it pickles.
         if tap.at == "input":
-            return module.register_forward_pre_hook(lambda _, args: self._catch(tap, args[0]))
-        return module.register_forward_hook(lambda _, __, out: self._catch(tap, out))
+            return module.register_forward_pre_hook(
+                partial(self._catch_input, tap), with_kwargs=True
+            )
+        return module.register_forward_hook(partial(self._catch_output, tap))
+
+    def _catch_input(self, tap: Tap, _: nn.Module, args: Any, kwargs: Any) -> None:
+        self._catch(tap, next(iter((*args, *kwargs.values())), None))
+
+    def _catch_output(self, tap: Tap, _: nn.Module, args: Any, left: Any) -> None:
+        self._catch(tap, left)
 
     def _catch(self, tap: Tap, value: Any) -> None:
         if not self._listening:  # the network was called by itself, or through other taps
@@ -94,8 +105,7 @@ class Tapped(nn.Module):
                 " tap a submodule inside it instead"
             )
         self._caught[tap] = value
-        if not torch.compiler.is_compiling():
-            self._versions[tap] = value._version
+        self._versions[tap] = version_of(value)
 
     def only(self, names: set[str]) -> Self:
         """Keep these taps and let go of the others, which saves the memory of what they hold."""
@@ -122,11 +132,7 @@ class Tapped(nn.Module):
         self._listening = True
         try:
             output = self.network(prepared)
-            if not isinstance(output, Tensor):
-                raise Fault(
-                    f"{type(self.network).__name__} returns a {type(output).__name__}, wanted one"
-                    " tensor; wrap it in a module that picks it"
-                )
+            check_output(output, self.network)
             taps = {name: self._value(name, tap) for name, tap in self.taps.items()}
         finally:
             self._listening = False
@@ -142,12 +148,26 @@ class Tapped(nn.Module):
         if tap not in self._caught:
             raise Fault(f"tap {name!r}: submodule {tap.path!r} did not run in this forward pass")
         value = self._caught[tap]
-        if not torch.compiler.is_compiling() and value._version != self._versions[tap]:
+        if version_of(value) != self._versions[tap]:
             raise Fault(
                 f"tap {name!r}: a later layer overwrites {tap.path!r} in place; tap that layer's"
                 " output, or build the network with inplace=False"
             )
         return value
+
+
+def version_of(value: Tensor) -> int:
+    """How often a tensor was overwritten; inference tensors and traced ones do not count."""
+    return 0 if torch.compiler.is_compiling() or value.is_inference() else value._version
+
+
+def check_output(output: Any, network: nn.Module) -> None:
+    """Refuse a network that returns anything but one tensor."""
+    if not isinstance(output, Tensor):
+        raise Fault(
+            f"{type(network).__name__} returns a {type(output).__name__}, wanted one tensor;"
+            " wrap it in a module that picks it"
+        )
 
 
 def _no_module(name: str, tap: Tap, network: nn.Module, modules: Mapping[str, Any]) -> str:
@@ -180,96 +200,3 @@ def shapes(tapped: Tapped, images: Images) -> Shapes:
         name: tuple(v.shape for v in value) if isinstance(value, tuple) else value.shape
         for name, value in taken.items()
     }
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """One submodule's part in a dry run: when it ended, what came in and out, how often it ran."""
-
-    path: str
-    module: nn.Module
-    entered: Tensor | None
-    left: Tensor
-    runs: int = 1
-
-
-def find_taps(network: nn.Module, images: Images) -> Taps:
-    """The taps that a network declares (``network.taps``), or else those found by a dry run.
-
-    ``embedding`` is what enters the last linear layer, before a dropout in front of it; a
-    network that ends in no linear layer gives its output as the embedding. ``maps`` is the
-    last feature map (four dimensions) before the final pooling; token networks have none.
-
-    Args:
-        network: any network; its state and modes are as before when this returns.
-        images: some images, prepared for it.
-    """
-    declared = getattr(network, "taps", None)
-    if isinstance(declared, Mapping):
-        return declared
-    seen, output = _dry_run(network, images)
-    taps: dict[str, Tap] = {}
-    if embedding := _embedding(seen, output):
-        taps["embedding"] = embedding
-    if maps := _maps(seen):
-        taps["maps"] = maps
-    return taps
-
-
-def _dry_run(network: nn.Module, images: Images) -> tuple[list[_Seen], Tensor]:
-    seen: dict[str, _Seen] = {}
-
-    def note(path: str, module: nn.Module, args: tuple[Any, ...], left: Any) -> None:
-        entered = args[0] if args and isinstance(args[0], Tensor) else None
-        if isinstance(left, Tensor):
-            before = seen.pop(path, None)
-            now = _Seen(path, module, entered, left)
-            seen[path] = now if before is None else replace(now, runs=before.runs + 1)
-
-    hooks = [
-        module.register_forward_hook(
-            lambda module, args, left, path=path: note(path, module, args, left)
-        )
-        for path, module in network.named_modules()
-        if path
-    ]
-    try:
-        with at_rest(network):
-            output = network(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return list(seen.values()), output
-
-
-def _embedding(seen: list[_Seen], output: Tensor) -> Tap | None:
-    once = [each for each in seen if each.runs == 1]
-    linear = [each for each in once if isinstance(each.module, nn.Linear)]
-    if output.ndim != 2:
-        return None
-    if not linear or linear[-1].left.shape != output.shape:
-        return Tap("")  # no classifier: what the network itself returns
-    last = linear[-1]
-    for each in reversed(once):
-        if isinstance(each.module, nn.Dropout) and each.left is last.entered:
-            last = each
-    return Tap(last.path, "input")
-
-
-def _maps(seen: list[_Seen]) -> Tap | None:
-    pools = [
-        place
-        for place, each in enumerate(seen)
-        if "pool" in type(each.module).__name__.lower() and each.left.shape[2:].numel() == 1
-    ]
-    before = seen[: pools[-1]] if pools else seen
-    maps = [
-        each
-        for each in before
-        if each.runs == 1
-        and each.left.ndim == 4
-        and "pool" not in type(each.module).__name__.lower()
-    ]
-    wide = [each for each in maps if each.left.shape[2:].numel() > 1]
-    chosen = maps if pools and maps else wide
-    return Tap(chosen[-1].path) if chosen else None

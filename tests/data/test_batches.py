@@ -23,7 +23,8 @@ def by_sample(batches: list[Batch]) -> Tensor:
 
 
 def same(one: Batch, other: Batch) -> bool:
-    assert one.labels is not None and other.labels is not None
+    assert one.labels is not None
+    assert other.labels is not None
     return (
         torch.equal(one.images, other.images)
         and torch.equal(one.labels, other.labels)

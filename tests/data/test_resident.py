@@ -22,7 +22,8 @@ def test_length_shape_and_device() -> None:
     assert data.shape == (3, 2, 5)
     moved = data.to("meta")
     assert moved.images.is_meta
-    assert moved.labels is not None and moved.labels.is_meta
+    assert moved.labels is not None
+    assert moved.labels.is_meta
 
 
 @pytest.mark.parametrize(

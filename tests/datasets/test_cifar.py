@@ -72,7 +72,8 @@ def test_torchvisions_layouts(tmp_path: Path, base: Family, archived: bool, own:
         unpack(place / family.folder, files)
     data = cifar.load(family, tmp_path)
     assert data.train.shape == (3, 32, 32)
-    assert data.train.labels is not None and data.test.labels is not None
+    assert data.train.labels is not None
+    assert data.test.labels is not None
     count = len(family.files["train"])
     assert data.train.labels.tolist() == [start + add for start in range(count) for add in (0, 1)]
     assert data.test.labels.tolist() == [count, count + 1]

@@ -85,7 +85,8 @@ def test_images_without_folders_have_no_labels(tmp_path: Path) -> None:
     fill(tmp_path / "one", {".": 10})
     data = load(str(tmp_path / "one"))
     assert data.classes == ()
-    assert data.train.labels is None and data.test.labels is None
+    assert data.train.labels is None
+    assert data.test.labels is None
     assert sorted(reds(data, "train") + reds(data, "test")) == list(range(10))
     fill(tmp_path / "two" / "train", {".": 3})
     fill(tmp_path / "two" / "val", {".": 2}, red=9)
@@ -176,6 +177,7 @@ def test_remembered_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.Mon
     fill(path, {"a": 5, "b": 5})
     before = load(str(path))
     calls: list[Path] = []
+
     def counted(file: Path, size: int) -> torch.Tensor:
         calls.append(file)
         return picture(file, size)

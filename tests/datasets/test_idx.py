@@ -48,7 +48,8 @@ def test_found_in_all_layouts(tmp_path: Path, place: str, zipped: bool) -> None:
     assert data.train.images.flatten().tolist() == list(range(54))
     assert data.test.images.flatten().tolist() == list(range(100, 136))
     assert data.train.shape == (1, 3, 3)
-    assert data.train.labels is not None and data.test.labels is not None
+    assert data.train.labels is not None
+    assert data.test.labels is not None
     assert data.train.labels.tolist() == [0, 1, 2, 3, 4, 9]
     assert data.test.labels.tolist() == [9, 8, 7, 6]
     assert ("MD5" in data.note) == zipped
@@ -160,7 +161,8 @@ def test_sums_and_classes_are_torchvisions(family: Family) -> None:
 def test_mnist_is_whole(real: Path) -> None:
     data = load("mnist", root=real)
     assert (len(data.train), len(data.test)) == (60_000, 10_000)
-    assert data.train.labels is not None and data.test.labels is not None
+    assert data.train.labels is not None
+    assert data.test.labels is not None
     assert data.train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     # The published counts of each digit, and the mean that everybody normalises by.
     assert data.test.labels.bincount().tolist() == [

@@ -109,6 +109,7 @@ def test_cifar_from_parquet(tmp_path: Path, place: str, monkeypatch: pytest.Monk
         data = cifar.load(family, tmp_path)
         assert torch.equal(data.train.images, pixels)
         assert torch.equal(data.test.images, others)
-        assert data.train.labels is not None and data.test.labels is not None
+        assert data.train.labels is not None
+        assert data.test.labels is not None
         assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
         assert data.test.labels.tolist() == [8, 9]

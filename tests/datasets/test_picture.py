@@ -151,6 +151,7 @@ def test_small_images_grow(tmp_path: Path) -> None:
     assert colours(picture(path, 9)) == {(1, 2, 3)}
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "gif", "bmp", "tiff", "ppm"])
 def test_truncated_files_are_named(tmp_path: Path, kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from relatum.evaluate import collect
-from relatum.taps import Tap, Tapped
+from relatum.taps import Tap, Tapped, Taps
 from relatum.types import Batch, Fault
 
-TAPS = {
+TAPS: Taps = {
     "maps": Tap("0"),
     "embedding": Tap("4", "input"),
     "both": (Tap("0"), Tap("4")),
@@ -52,20 +52,21 @@ def test_values_are_those_of_the_whole_set_at_once() -> None:
 
 
 def test_a_set_is_passed_once_and_the_network_stays_as_it_was() -> None:
-    tapped = Tapped(network(), TAPS).train()
-    tapped.network[1].eval()
-    before = {name: value.clone() for name, value in tapped.network.state_dict().items()}
+    inside = network().train()
+    tapped = Tapped(inside, TAPS)
+    inside[1].eval()
+    before = {name: value.clone() for name, value in inside.state_dict().items()}
     runs: list[int] = []
-    tapped.network[0].register_forward_hook(lambda *_: runs.append(1))
+    inside[0].register_forward_hook(lambda *_: runs.append(1))
 
     def once() -> Iterator[Batch]:
         yield from batches((4, 3))
 
     collect(tapped, once(), ("output", "maps", "embedding"))
     assert len(runs) == 2
-    assert tapped.network[2].training
-    assert not tapped.network[1].training
-    for name, value in tapped.network.state_dict().items():
+    assert inside[2].training
+    assert not inside[1].training
+    for name, value in inside.state_dict().items():
         assert torch.equal(value, before[name])
 
 

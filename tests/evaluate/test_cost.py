@@ -44,16 +44,15 @@ def test_the_published_autoencoders(hidden: int, bottleneck: int, full: int, enc
 
 
 def test_counting_leaves_no_trace_and_counts_the_frozen() -> None:
-    tapped = autoencoder(64, 32).train()
-    tapped.requires_grad_(False)
-    tapped.network[10].requires_grad_(True)
+    tapped = autoencoder(64, 32).train().requires_grad_(False)
+    last = tapped.get_submodule("network.10").requires_grad_(True)
     assert encoder_parameters(tapped, (1, 28, 28)) == 52_320
     assert [name for name, each in tapped.named_parameters() if each.requires_grad] == [
         "network.10.weight",
         "network.10.bias",
     ]
     assert all(each.grad is None for each in tapped.parameters())
-    assert tapped.network[2].training
+    assert last.training
     with torch.no_grad():
         assert encoder_parameters(tapped, (1, 28, 28)) == 52_320
 
@@ -82,7 +81,7 @@ def test_shared_numbers_count_once() -> None:
 def test_a_closed_relu_hides_nothing() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     with torch.no_grad():
-        network[1].bias.fill_(-1)
+        network.get_parameter("1.bias").fill_(-1)
     tapped = Tapped(network, {"embedding": Tap("3", "input")})
     assert encoder_parameters(tapped, (1, 2, 2)) == 15
 
@@ -98,6 +97,7 @@ def test_work_of_convolutions_equals_the_formula() -> None:
     ).train()
     assert macs(network, (4, 10, 6)) == (5 * 3) * 8 * (4 // 2) * 9 + 8 * 5
     assert network[1].training
+    assert torch.equal(network.get_buffer("1.running_mean"), torch.zeros(8))
     assert macs(network.half(), (4, 10, 6)) == 2200
     assert macs(Tapped(network.float(), {}), (4, 10, 6)) == 2200
 
@@ -118,9 +118,9 @@ def test_attention_is_not_missed() -> None:
     network = nn.Sequential(nn.Flatten(1), nn.Unflatten(1, (tokens, width)), layer)
     dense = tokens * (3 * width * width + width * width + 2 * width * 16)
     attention = 2 * tokens * tokens * width
-    before = torch.backends.mha.get_fastpath_enabled()
+    assert torch.backends.mha.get_fastpath_enabled()
     assert macs(network, (1, tokens, width)) == dense + attention
-    assert torch.backends.mha.get_fastpath_enabled() == before
+    assert torch.backends.mha.get_fastpath_enabled()
 
 
 def test_compression_of_the_published_pair() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from relatum import relations
 from relatum.evaluate import cka, relation_gap
 from relatum.types import Fault
 
@@ -21,18 +22,18 @@ def naive_matrix(kind: str, rows: list[list[float]]) -> list[list[float]]:
     count = len(rows)
     far = [[math.dist(one, other) for other in rows] for one in rows]
     pairs = count * (count - 1)
-    mean = sum(map(sum, far)) / pairs
-    mean_square = sum(value**2 for row in far for value in row) / pairs
+    mean = sum(value for row in far for value in row) / pairs
+    mean_square = sum(value * value for row in far for value in row) / pairs
 
     def entry(i: int, j: int) -> float:
-        dot = sum(a * b for a, b in zip(rows[i], rows[j], strict=True))
+        dot = math.fsum(a * b for a, b in zip(rows[i], rows[j], strict=True))
         if kind == "gram":
             return dot
         if kind == "cosine":
-            return dot / (math.hypot(*rows[i]) * math.hypot(*rows[j]))
+            return float(dot / (math.hypot(*rows[i]) * math.hypot(*rows[j])))
         if kind == "distance":
             return far[i][j] / mean
-        return math.exp(-(far[i][j] ** 2) / (2 * mean_square))
+        return math.exp(-far[i][j] * far[i][j] / (2 * mean_square))
 
     return [[entry(i, j) for j in range(count)] for i in range(count)]
 
@@ -50,7 +51,7 @@ def naive_gap(kind: str, student: Tensor, teacher: Tensor) -> float:
         )
     one, other = centred
     dot = sum(a * b for a, b in zip(one, other, strict=True))
-    return 1 - dot / (math.hypot(*one) * math.hypot(*other))
+    return float(1 - dot / (math.hypot(*one) * math.hypot(*other)))
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -61,18 +62,43 @@ def test_gap_equals_naive_loops(kind: str) -> None:
     assert found[kind] == pytest.approx(naive_gap(kind, student, teacher), abs=1e-9)
 
 
+def test_gaps_are_those_of_the_losses_matrices() -> None:
+    """Distances go another way here; a sample that occurs twice is where the ways could part."""
+    student, teacher = (features(50, 40, seed=seed).double() + 3 for seed in (1, 2))
+    student[7] = student[30]
+    found = relation_gap(student, teacher)
+    for kind, matrix in (("distance", relations.distance), ("gaussian", gaussian)):
+        one, other = (relations.centred(matrix(rows)) for rows in (student, teacher))
+        gap = 1 - (one * other).sum() / (one.norm() * other.norm())
+        assert found[kind] == pytest.approx(float(gap), abs=1e-8)
+
+
+def gaussian(rows: Tensor) -> Tensor:
+    mean = relations.euclidean(rows).square().sum() / (len(rows) * (len(rows) - 1))
+    return relations.gaussian(rows, 1 / (2 * mean))
+
+
 def test_gap_ignores_scale_rotation_and_a_common_order() -> None:
     student, teacher = features(seed=1), features(seed=2)
     turn = torch.linalg.qr(features(6, 6, seed=3).double()).Q
     order = torch.randperm(40, generator=torch.Generator().manual_seed(4))
     wanted = relation_gap(student, teacher)
-    for scale in (1e-12, 1e9):
+    for scale in (1e-200, 1e-12, 1e9, 1e200):
         same = (student.double() @ turn * scale)[order]
         assert relation_gap(same, teacher[order]) == pytest.approx(wanted, abs=1e-9)
         assert cka(same, teacher[order]) == pytest.approx(cka(student, teacher), abs=1e-9)
     assert relation_gap(student @ turn.float(), student) == pytest.approx(
         dict.fromkeys(KINDS, 0.0), abs=1e-6
     )
+
+
+def test_all_but_cosines_ignore_a_shift_however_large() -> None:
+    student, teacher = features(seed=1).double(), features(seed=2)
+    wanted, found = relation_gap(student, teacher), relation_gap(student + 1e5, teacher)
+    for kind in KINDS - {"cosine"}:
+        assert found[kind] == pytest.approx(wanted[kind], abs=1e-9)
+    assert cka(student + 1e5, teacher) == pytest.approx(1 - wanted["gram"], abs=1e-9)
+    assert cka(student[:5] + 1e5, teacher[:5]) == pytest.approx(cka(student[:5], teacher[:5]))
 
 
 def test_a_gap_is_symmetric_and_sees_another_order() -> None:

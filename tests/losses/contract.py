@@ -59,18 +59,15 @@ class Case:
         """Arguments of ``forward`` on the scale of one, the same for the same seed."""
         generator = torch.Generator().manual_seed(seed)
 
-        def draw(name: str, shape: Shape) -> Tensor:
+        def draw(name: str, shape: Any) -> Any:
+            if shape and isinstance(shape[0], tuple):
+                return tuple(draw(name, each) for each in shape)
             if name == "labels":
                 return torch.randint(CLASSES, (rows,), generator=generator)
             length = rows if batched(name) else ANCHORS
             return torch.randn(length, *shape, generator=generator).to(dtype)
 
-        return {
-            name: tuple(draw(name, each) for each in shape)
-            if shape and isinstance(shape[0], tuple)
-            else draw(name, shape)
-            for name, shape in self.shapes.items()
-        }
+        return {name: draw(name, shape) for name, shape in self.shapes.items()}
 
 
 def batched(name: str) -> bool:
@@ -150,11 +147,7 @@ STAGES: dict[str, tuple[Shape, ...]] = {
 }
 ANCHORED = {**EMBEDDINGS, "student_anchors": (6,), "teacher_anchors": (5,)}
 
-_rrd = partial(
-    Case,
-    loss=losses.RRD,
-    shapes=EMBEDDINGS,
-)
+_rrd = partial(Case, loss=losses.RRD, shapes=EMBEDDINGS)
 _RRD = {"student_dim": 6, "teacher_dim": 5, "dim": 4, "queue_size": 12}
 
 CASES: tuple[Case, ...] = (
@@ -164,9 +157,7 @@ CASES: tuple[Case, ...] = (
         others={"label_smoothing": 0.1},
         refused=({"label_smoothing": -0.1}, {"label_smoothing": 1.0}),
     ),
-    Case(
-        loss=losses.Reconstruction, shapes={"student": (3, 4, 4), "images": (3, 4, 4)}, zero=True
-    ),
+    Case(loss=losses.Reconstruction, shapes={"student": (3, 4, 4), "images": (3, 4, 4)}, zero=True),
     Case(
         loss=losses.KD,
         shapes=LOGITS,
@@ -195,13 +186,23 @@ CASES: tuple[Case, ...] = (
     Case(loss=losses.RRKD, name="anchors", shapes=ANCHORED, zero=True),
     Case(
         loss=losses.LP,
-        # the median width keeps a graph's worth of weights; sigma = 1 is a case of its own
         settings={"sigma": "median"},
         shapes=EMBEDDINGS,
-        others={"neighbours": 2, "sigma": 2.0},
-        refused=({"neighbours": 0}, {"sigma": 0.0}, {"sigma": -1.0}, {"sigma": "mean"}),
+        others={"neighbours": 2, "sigma": 2.0, "batch_invariant": True},
+        refused=(
+            {"neighbours": 0},
+            {"neighbours": 2.5},
+            {"sigma": 0.0},
+            {"sigma": -1.0},
+            {"sigma": "mean"},
+        ),
     ),
-    Case(loss=losses.LP, name="sigma", settings={"neighbours": 3, "sigma": 2.0}, shapes=EMBEDDINGS),
+    Case(
+        loss=losses.LP,
+        name="sigma-batch_invariant",
+        settings={"neighbours": 3, "sigma": 2.0, "batch_invariant": True},
+        shapes=EMBEDDINGS,
+    ),
     Case(loss=losses.RKDDistance, shapes=EMBEDDINGS, zero=True),
     Case(loss=losses.RKDAngle, shapes=EMBEDDINGS, zero=True),
     Case(

@@ -5,17 +5,19 @@ import inspect
 import io
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-import relatum.losses
 from relatum.types import Fault
-from tests.losses.contract import CASES, Case, Inputs, batched, called, changed, leaves, learns
+from tests.losses.contract import CASES, Case, Inputs, batched, called, changed, learns, leaves
 
-NEEDS = "student teacher labels indices images student_anchors teacher_anchors".split()
+NEEDS = {
+    "student", "teacher", "labels", "indices", "images", "student_anchors", "teacher_anchors"
+}  # fmt: skip
 STEEPEST = 1e6
 """Gradients of inputs on the scale of one stay below this, also at the edges."""
 
@@ -43,7 +45,7 @@ def test_finite_scalar(case: Case) -> None:
 def test_names_what_it_needs(case: Case) -> None:
     parameters = list(inspect.signature(case.loss.forward).parameters)
     assert parameters[:2] == ["self", "student"]
-    assert set(parameters[1:]) <= set(NEEDS)
+    assert set(parameters[1:]) <= NEEDS
     assert set(case.shapes) <= set(parameters)
 
 
@@ -220,7 +222,7 @@ def test_traces_without_a_break(case: Case) -> None:
     loss = case.make()
     twin = copy.deepcopy(loss)
     torch.compiler.reset()
-    traced = torch.compile(twin, fullgraph=True, backend="eager")
+    traced: Any = torch.compile(twin, fullgraph=True, backend="eager")
     for seed, rows in ((1, 8), (2, 8), (3, 5)):
         plain, compiled = (called(each, case.inputs(rows, seed)) for each in (loss, traced))
         same(compiled.value, plain.value, 1e-6)
@@ -270,7 +272,7 @@ def test_every_argument_counts(case: Case) -> None:
     own = {name for each in CASES if each.loss is case.loss for name in each.others}
     assert own == arguments, "each argument needs another value in `others`"
 
-    def outcome(**changes: object) -> str:
+    def outcome(**changes: Any) -> str:
         loss = case.make(**changes)
         called(loss, case.inputs())
         result = called(loss, case.inputs(seed=2))

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from relatum.losses import LP
-from relatum.types import Fault
 from tests.losses.numbers import randn, rotation, table
 
 
@@ -67,9 +66,7 @@ def test_duplicates_never_choose_themselves() -> None:
     teacher[3:] += 100
     student = randn(6, 3, seed=1)
     wanted = naive(student, teacher, 2, 1.0)
-    near = sum(
-        float((student[i] - student[j]).square().sum()) for i in range(3) for j in range(3)
-    )
+    near = sum(float((student[i] - student[j]).square().sum()) for i in range(3) for j in range(3))
     assert wanted > near / 2
     assert float(LP(2, 1.0)(student, teacher)) == pytest.approx(wanted, rel=1e-12)
 
@@ -106,6 +103,8 @@ def test_mean_weight_moves_in_training_only_and_is_not_saved() -> None:
     assert not loss.state_dict()
 
 
-def test_neighbours_are_whole() -> None:
-    with pytest.raises(Fault):
-        LP(neighbours=2.5)  # type: ignore[arg-type]
+def test_batch_invariant_is_the_mean_over_the_batch() -> None:
+    student, teacher = randn(6, 3), randn(6, 4, seed=1)
+    torch.testing.assert_close(
+        LP(2, batch_invariant=True)(student, teacher), LP(2)(student, teacher) / 6
+    )

@@ -1,27 +1,18 @@
 """Every loss on two processes with uneven shares equals the loss on one with the whole batch.
 
-Run as a module (``python -m tests.losses.test_ranks 0 FOLDER``) this file is one process.
+Run as a module this file is one of the processes.
 """
-
-import os
-import subprocess
-import sys
-from datetime import timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-import relatum
 from relatum import losses, world
-from tests.losses.contract import CASES, Case, Inputs, batched, changed, leaves, learns
+from tests.losses.contract import CASES, Case, Inputs, batched, changed, learns, leaves
+from tests.processes import join, start
 
-ROOT = Path(__file__).parents[2]
-WORLD, SHARES, STEPS, SECONDS = 2, (5, 3), 3, 60
+SHARES, STEPS = (5, 3), 3
 
 
 class Forgetful(losses.SP):
@@ -32,11 +23,12 @@ class Forgetful(losses.SP):
 
 FORGETFUL = Case(loss=Forgetful, shapes={"student": (6,), "teacher": (5,)})
 Result = dict[str, Tensor]
+Pair = list[dict[str, Result]]
 
 
 def share(value: Tensor) -> Tensor:
     """This process's rows of a batch; all of them when it is alone."""
-    return value.split(SHARES)[world.rank()] if world.size() > 1 else value
+    return value.split(SHARES)[world.rank()] if world.size() > 1 else value  # type: ignore[no-untyped-call]
 
 
 def gathered(inputs: Inputs) -> Inputs:
@@ -89,56 +81,25 @@ def trained(case: Case) -> Result:
     return results
 
 
-def main(rank: int, folder: Path) -> None:
-    """One of the processes: every case, saved into the folder."""
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/store",
-        rank=rank,
-        world_size=WORLD,
-        timeout=timedelta(seconds=SECONDS),
-    )
-    torch.save({str(case): trained(case) for case in (*CASES, FORGETFUL)}, folder / f"{rank}.pt")
-    dist.destroy_process_group()
-
-
 @pytest.fixture(scope="module")
-def pair() -> tuple[dict[str, Result], ...]:
+def pair() -> Pair:
     """What each of two processes got, by case: they are started once for all cases."""
-    paths = [str(ROOT), str(Path(relatum.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1",
-    }
-    with TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tests.losses.test_ranks"]
-        started = [
-            subprocess.Popen([*command, str(rank), folder], env=environment, cwd=ROOT)
-            for rank in range(WORLD)
-        ]
-        try:
-            assert [each.wait(SECONDS) for each in started] == [0] * WORLD
-        finally:
-            for each in started:
-                each.kill()
-        return tuple(torch.load(Path(folder, f"{rank}.pt")) for rank in range(WORLD))
+    return start("tests.losses.test_ranks")
 
 
-def equal(case: Case, pair: tuple[dict[str, Result], ...]) -> None:
+def equal(case: Case, pair: Pair) -> None:
     alone = trained(case)
     for result in (each[str(case)] for each in pair):
         torch.testing.assert_close(result, alone, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_one_process_and_two_agree(case: Case, pair: tuple[dict[str, Result], ...]) -> None:
+def test_one_process_and_two_agree(case: Case, pair: Pair) -> None:
     equal(case, pair)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_state_is_the_same_on_both(case: Case, pair: tuple[dict[str, Result], ...]) -> None:
+def test_state_is_the_same_on_both(case: Case, pair: Pair) -> None:
     first, second = (each[str(case)] for each in pair)
     for name in first:
         if "state" in name:
@@ -146,12 +107,11 @@ def test_state_is_the_same_on_both(case: Case, pair: tuple[dict[str, Result], ..
 
 
 def test_a_loss_that_forgets_to_say_relational_is_found(
-    pair: tuple[dict[str, Result], ...],
+    pair: Pair,
 ) -> None:
     with pytest.raises(AssertionError, match="not close"):
         equal(FORGETFUL, pair)
 
 
 if __name__ == "__main__":
-    arguments: list[Any] = sys.argv[1:]
-    main(int(arguments[0]), Path(arguments[1]))
+    join(lambda: {str(case): trained(case) for case in (*CASES, FORGETFUL)})

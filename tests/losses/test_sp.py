@@ -33,8 +33,8 @@ def test_recorded_table() -> None:
 
 def test_recorded_maps() -> None:
     maps = wave((4, 3, 2, 2), 0), wave((4, 5, 2, 2), 0.5)
-    assert float(SP()(*maps)) == pytest.approx(0.10485533, abs=5e-9)
-    assert float(SP(batch_invariant=True)(*maps)) == pytest.approx(0.20971067, abs=5e-9)
+    assert float(SP()(*maps)) == pytest.approx(0.10485533, abs=6e-9)
+    assert float(SP(batch_invariant=True)(*maps)) == pytest.approx(0.20971067, abs=6e-9)
 
 
 @pytest.mark.parametrize("batch", [2, 7, 64])

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from relatum.models import MODELS, create
+from relatum.discovery import find_taps
 from relatum.taps import Tap, Tapped
 from relatum.types import Fault
 
@@ -40,7 +41,7 @@ def test_every_network_is_made_by_its_name_and_each_tap_runs(name: str) -> None:
     network = create(name, channels=2, size=16, classes=3)
     assert network.training
     images = torch.rand(2, 2, 16, 16)
-    captured = Tapped(network.eval(), network.taps)(images)
+    captured = Tapped(network.eval(), find_taps(network, images))(images)
     torch.testing.assert_close(captured.output, network(images))
     assert captured.output.shape == (images.shape if "-ae-" in name else (2, 3))
     assert {"embedding", "preactivations"} <= set(captured.taps)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from relatum.models.digits import DigitsCNN, digits_cnn_large, digits_cnn_small
 from relatum.taps import Tapped
@@ -23,7 +24,8 @@ def test_taps_are_what_the_forward_computes(channels: int, size: int) -> None:
     maps, stages, before = images, [], []
     for place, stage in enumerate(network.stages):
         maps = F.max_pool2d(maps, 2) if place else maps
-        before.append(stage.bn(stage.conv(maps)))
+        assert isinstance(stage, nn.Sequential)
+        before.append(stage[1](stage[0](maps)))
         maps = F.relu(before[-1])
         stages.append(maps)
     torch.testing.assert_close(captured.read("preactivations"), tuple(before))
@@ -41,21 +43,21 @@ def test_the_pair_has_as_many_stages_of_the_same_size() -> None:
     assert sizes == [[8, 4, 2], [8, 4, 2]]
 
 
-def test_the_student_learns_the_digits() -> None:
+def test_the_teacher_learns_the_digits() -> None:
     digits = pytest.importorskip("sklearn.datasets").load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16
     labels = torch.tensor(digits.target)
     torch.manual_seed(0)
-    network = digits_cnn_small()
+    network = digits_cnn_large()
     order = torch.randperm(len(images))
     train, test = order[:1437], order[1437:]
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-    for _ in range(8):
-        for batch in train[torch.randperm(len(train))].split(64):
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    for _ in range(4):
+        for batch in train[torch.randperm(len(train))].split(64):  # type: ignore[no-untyped-call]
             optimizer.zero_grad()
-            F.cross_entropy(network(images[batch]), labels[batch]).backward()
+            torch.autograd.backward(F.cross_entropy(network(images[batch]), labels[batch]))
             optimizer.step()
     network.eval()
     with torch.no_grad():
         correct = (network(images[test]).argmax(1) == labels[test]).float().mean()
-    assert correct > 0.85
+    assert correct > 0.9

@@ -75,6 +75,7 @@ def test_taps_are_what_the_forward_computes(network: ResNet) -> None:
     maps = stages[0]
     for stage in (network.layer1, network.layer2, network.layer3):
         for block in stage:
+            assert isinstance(block, Block)
             before, maps = block_by_hand(block, maps)
         stages.append(maps)
         preactivations.append(before)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -69,4 +70,5 @@ def _keep(path: Path, tensors: dict[str, Tensor], fingerprint: str) -> None:
         save_file(tensors, beside, metadata={"files": fingerprint})
         beside.replace(path)
     except (OSError, SafetensorError):
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()

@@ -42,34 +42,29 @@ def verified(path: Path, wanted: str) -> bytes:
     """
     data = read(path)
     if (found := md5(data)) != wanted:
-        problem = f"MD5 differs ({found}, published is {wanted})"
         if path.suffix == ".gz":
-            problem = _broken_gzip(data) or problem
-        raise Fault(f"{path}: {problem}; {AGAIN}")
+            unzip(path, data)
+        raise Fault(f"{path}: MD5 differs ({found}, published is {wanted}); {AGAIN}")
     return data
 
 
 def unzip(path: Path, data: bytes) -> bytes:
-    """What a gzip file holds.
+    """What a gzip file holds, of which these are the bytes.
 
     Raises:
-        Fault: it is no gzip file, ends too soon or is damaged.
+        Fault: it is empty or no gzip file, ends too soon or is damaged.
     """
-    if problem := _broken_gzip(data):
-        raise Fault(f"{path}: {problem}; {AGAIN}")
-    return gzip.decompress(data)
-
-
-def _broken_gzip(data: bytes) -> str | None:
     try:
-        gzip.decompress(data)
+        unzipped = gzip.decompress(data)
     except EOFError:
-        return f"truncated gzip of {len(data):,} bytes"
-    except gzip.BadGzipFile:
-        return "damaged gzip" if data[:2] == b"\x1f\x8b" else "not a gzip file"
-    except zlib.error:
-        return "damaged gzip"
-    return None if data else "empty file"
+        problem = f"truncated gzip of {len(data):,} bytes"
+    except (gzip.BadGzipFile, zlib.error):
+        problem = "damaged gzip" if data[:2] == b"\x1f\x8b" else "not a gzip file"
+    else:
+        if data:
+            return unzipped
+        problem = "empty file"
+    raise Fault(f"{path}: {problem}; {AGAIN}")
 
 
 def fetch(kind: str, root: Path) -> None:

@@ -40,7 +40,8 @@ def relation_gap(student: FeatureMap, teacher: FeatureMap) -> dict[str, float]:
 
     Returns:
         The gap by the name of the relation. Time and memory grow with N²: callers take the
-        first 2,000 samples, which needs some 200 MB.
+        first 2,000 samples, which takes some 300 MB, and 1 to 3 s at 64 to 2,048 dimensions
+        (one busy core).
 
     Raises:
         Fault: the numbers of samples differ, or a feature is not finite.
@@ -82,24 +83,45 @@ def cka(student: FeatureMap, teacher: FeatureMap) -> float:
     pair = _pair(student, teacher)
     if pair is None:
         return 0.0
+    if max(rows.shape[1] for rows in pair) > len(student):
+        return _alignment(_gram(pair[0]), _gram(pair[1]))
     one_ND, other_ND = (rows - rows.mean(dim=0) for rows in pair)
-    if max(one_ND.shape[1], other_ND.shape[1]) > len(one_ND):
-        return _alignment(one_ND @ one_ND.T, other_ND @ other_ND.T)
     shared = (other_ND.T @ one_ND).square().sum()
     own = (one_ND.T @ one_ND).norm() * (other_ND.T @ other_ND).norm()
     return min(float(shared / own), 1.0)
 
 
+def _gram(rows_ND: Tensor) -> Tensor:
+    # Centring the samples centres their products, and loses less than centring these.
+    return relations.gram(rows_ND - rows_ND.mean(dim=0))
+
+
+def _squares(rows_ND: Tensor) -> Tensor:
+    """Squared distances of all pairs, by dot products of centred rows.
+
+    ``relations.euclidean`` takes differences, for the sake of close pairs in float32; float64
+    loses none that a gap would show, and products are thirty-five times faster at D = 2,048.
+    """
+    gram_NN = _gram(rows_ND)
+    own_N = gram_NN.diagonal()
+    return (own_N[:, None] + own_N - 2 * gram_NN).clamp_min(0).fill_diagonal_(0)
+
+
+def _distance(rows_ND: Tensor) -> Tensor:
+    # relations.distance but for its unit, the mean distance, which no gap sees.
+    return _squares(rows_ND).sqrt()
+
+
 def _gaussian(rows_ND: Tensor) -> Tensor:
-    # The mean squared distance of all pairs is twice the sum of the (unbiased) variances.
-    spread = 2 * rows_ND.var(dim=0).sum()
-    return relations.gaussian(rows_ND, 1 / (2 * spread))
+    squares_NN = _squares(rows_ND)
+    mean = squares_NN.sum() / (len(rows_ND) * (len(rows_ND) - 1))
+    return torch.exp(-squares_NN / (2 * mean))
 
 
 _KINDS: dict[str, Callable[[Tensor], Tensor]] = {
     "cosine": relations.cosine,
-    "gram": relations.gram,
-    "distance": relations.distance,
+    "gram": _gram,
+    "distance": _distance,
     "gaussian": _gaussian,
 }
 
@@ -124,7 +146,7 @@ def _rows(features: Tensor, whose: str) -> Tensor | None:
     rounding = 8 * torch.finfo(features.dtype).eps * largest
     if (rows_ND - rows_ND.mean(dim=0)).abs().max() <= rounding:
         return None
-    # The floor under distances in relations is absolute: bring every network to one scale.
+    # Squares of very small or very large features would leave float64's range.
     return rows_ND / largest
 
 

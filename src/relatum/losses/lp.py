@@ -35,7 +35,7 @@ class LP(nn.Module):
         batch_invariant: divide by the batch size, so that the value does not grow with it.
 
     Raises:
-        Fault: ``neighbours`` or ``sigma`` that is not positive.
+        Fault: ``neighbours`` or ``sigma`` that is not positive, or a fraction of a neighbour.
 
     Example:
         >>> bool(LP(sigma="median")(torch.randn(8, 32), torch.randn(8, 64)) > 0)
@@ -53,8 +53,8 @@ class LP(nn.Module):
         batch_invariant: bool = False,
     ) -> None:
         super().__init__()
-        if not neighbours > 0:
-            raise Fault(f"LP: neighbours must be positive, got {neighbours}")
+        if not (isinstance(neighbours, int) and neighbours > 0):
+            raise Fault(f"LP: neighbours must be a positive whole number, got {neighbours}")
         if isinstance(sigma, str) and sigma != "median":
             raise Fault(f"LP: sigma is a number or 'median', got {sigma!r}")
         if not isinstance(sigma, str) and not sigma > 0:

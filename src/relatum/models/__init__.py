@@ -10,7 +10,13 @@ from torch import nn
 from relatum.imports import from_path
 from relatum.models.digits import digits_cnn_large, digits_cnn_small
 from relatum.models.foreign import from_timm, from_torchvision
-from relatum.models.mnist import mnist_ae_32, mnist_ae_64, mnist_mlp_32, mnist_mlp_1200
+from relatum.models.mnist import (
+    mnist_ae_32,
+    mnist_ae_64,
+    mnist_linear_32,
+    mnist_mlp_32,
+    mnist_mlp_1200,
+)
 from relatum.models.resnet import (
     resnet8,
     resnet8x4,
@@ -27,6 +33,7 @@ from relatum.types import Fault
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "mnist-mlp-1200": mnist_mlp_1200,
     "mnist-mlp-32": mnist_mlp_32,
+    "mnist-linear-32": mnist_linear_32,
     "mnist-ae-64": mnist_ae_64,
     "mnist-ae-32": mnist_ae_32,
     "digits-cnn-large": digits_cnn_large,

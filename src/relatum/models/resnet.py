@@ -5,7 +5,7 @@ the map; widths 16, 32, 64, in the wide "x4" family 64, 128, 256 behind a stem o
 shape changes the shortcut is a 1x1 convolution with batch norm. ReLU follows the sum; the mean
 over the last map (8x8 for images of 32 pixels) enters the linear classifier ``fc``.
 
-Parameters bear the names of RepDistiller's networks, whose published weights load as they are.
+Parameters bear the names that RepDistiller's networks give them, so its weights fit.
 Parameters and multiply-adds below are for 3 x 32 x 32 images and 100 classes. Taps:
 
 - ``embedding``: what enters ``fc``;

@@ -6,12 +6,13 @@ each with a marker of its own and named where it ends, and every picture comes w
 
 import base64
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,7 +21,7 @@ from relatum.report.table import Summary
 INK, FAINT = "#1f2328", "#d0d7de"
 ALONE = "#6e7781"
 METHODS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
-MARKERS = "os^DvPX"
+MARKERS = "s^DvPX"
 NAME_INCHES = 0.18
 """From one name to the next below it."""
 STYLE: dict[str, Any] = {
@@ -65,8 +66,8 @@ class Picture:
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Our style, for as long as a figure is made and written."""
-    with matplotlib.rc_context(STYLE):
+    """Our style and not the user's, for as long as a figure is made and written."""
+    with style.context(STYLE, after_reset=True):
         yield
 
 
@@ -74,7 +75,10 @@ def picture(figure: Figure, alt: str, caption: str = "", *, vector: bool = True)
     """Write a figure as SVG, or as PNG at twice its size on the page."""
     buffer = io.BytesIO()
     metadata = {"Date": None} if vector else {"Software": None}
-    figure.savefig(buffer, format="svg" if vector else "png", dpi=192, metadata=metadata)
+    with warnings.catch_warnings():
+        # The font has no letters of some scripts; the page's table and texts still have them.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(buffer, format="svg" if vector else "png", dpi=192, metadata=metadata)
     content = base64.b64encode(buffer.getvalue()).decode("ascii")
     source = f"data:image/{'svg+xml' if vector else 'png'};base64,{content}"
     width, height = (round(96 * each) for each in figure.get_size_inches())
@@ -95,7 +99,11 @@ def looks_of(summary: Summary) -> dict[str, tuple[str, str]]:
 
 
 def name(
-    axes: Axes, names: Sequence[str], points: Sequence[tuple[float, float]], at: float
+    axes: Axes,
+    names: Sequence[str],
+    points: Sequence[tuple[float, float]],
+    at: float,
+    inches: float,
 ) -> None:
     """Name points in a column, as near to their heights as there is room, with lines back.
 
@@ -104,9 +112,9 @@ def name(
         names: a name for each point.
         points: where they are, in the units of the axes.
         at: where the column begins, as a fraction of the axes' width.
+        inches: how high the figure is.
     """
-    inches = axes.figure.get_figheight() - 0.8  # what titles and ticks leave, about
-    gap = NAME_INCHES / inches
+    gap = NAME_INCHES / (inches - 0.8)  # of which titles and ticks take about so much
     to_fraction = axes.transScale + axes.transLimits
     heights = [float(to_fraction.transform(point)[1]) for point in points]
     for text, point, height in zip(names, points, apart(heights, gap), strict=True):
@@ -122,13 +130,16 @@ def name(
 
 
 def apart(heights: Sequence[float], gap: float) -> list[float]:
-    """The same heights, moved as little as needed to be ``gap`` apart, in the same order.
+    """Heights in [0, 1], moved as little as needed to be ``gap`` apart, in the same order.
 
-    Neighbours that are too close become a block around their common mean, until none are.
+    Neighbours that are too close become a block around their common mean, until none are. A
+    block stays above 0 and, where there is room, below 1.
 
     Example:
-        >>> apart([1.0, 1.0, 5.0], 1.0)
-        [0.5, 1.5, 5.0]
+        >>> [round(each, 3) for each in apart([0.5, 0.5, 0.9], 0.1)]
+        [0.45, 0.55, 0.9]
+        >>> [round(each, 3) for each in apart([0.0, 0.0], 0.1)]
+        [0.0, 0.1]
     """
     blocks = list[list[int]]()
     for index in sorted(range(len(heights)), key=lambda index: heights[index]):
@@ -147,11 +158,13 @@ def apart(heights: Sequence[float], gap: float) -> list[float]:
 
 
 def _foot(block: Sequence[int], heights: Sequence[float], gap: float) -> float:
+    """Where the lowest of a block stands."""
     middle = sum(heights[index] for index in block) / len(block)
-    return middle - gap * (len(block) - 1) / 2
+    rise = gap * (len(block) - 1)
+    return max(0.0, min(middle - rise / 2, 1.0 - rise))
 
 
 def clipped(text: str, length: int = 22) -> str:
     """A user's text, short enough to stand in a picture."""
-    line = " ".join(text.split())
+    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     return line if len(line) <= length else f"{line[: length - 1]}…"

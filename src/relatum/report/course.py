@@ -11,7 +11,6 @@ from relatum.record import Record, Row
 from relatum.report.canvas import (
     NAME_INCHES,
     Picture,
-    clipped,
     drawing,
     looks_of,
     name,
@@ -82,10 +81,9 @@ def _drawn(
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.set_title(clipped(title, 40), loc="left", fontsize=9.5, fontweight="bold")
         axes.set_xlim(*axes.get_xlim())
         axes.set_ylim(*axes.get_ylim())
-        name(axes, list(curves), ends, 1.03)
+        name(axes, list(curves), ends, 1.03, height)
         return picture(figure, f"{title}, over the epochs: {'; '.join(spoken)}.", title)
 
 
@@ -94,13 +92,13 @@ def _band(values: Curves) -> tuple[Curves, Curves, Curves]:
     there = np.isfinite(values).any(axis=0)
     held = values[:, there]
     counts = np.isfinite(held).sum(axis=0)
-    mean = np.nanmean(held, axis=0)
+    mean: Curves = np.nanmean(held, axis=0)
     squares = np.nansum((held - mean) ** 2, axis=0)
-    std = np.sqrt(squares / np.maximum(counts - 1, 1))
-    return np.flatnonzero(there) + 1.0, mean, std
+    std: Curves = np.sqrt(squares / np.maximum(counts - 1, 1))
+    return np.flatnonzero(there).astype(np.float64) + 1, mean, std
 
 
 def _wide(curves: Sequence[Curves]) -> bool:
     """Whether all is above zero, and the largest hides the smallest."""
     held = np.concatenate([values[np.isfinite(values)] for values in curves])
-    return bool(held.min() > 0 and held.max() / held.min() > 30)
+    return bool(held.min() > 0 and held.max() / held.min() > 5)

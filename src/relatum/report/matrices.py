@@ -90,9 +90,7 @@ def gallery(summary: Summary, runs: Iterable[tuple[Path, Record]]) -> Gallery | 
     return Gallery(networks, scales, tuple(notes), len(found[0].indices))
 
 
-def _lowest_seeds(
-    summary: Summary, runs: Iterable[tuple[Path, Record]]
-) -> list[tuple[str, Path]]:
+def _lowest_seeds(summary: Summary, runs: Iterable[tuple[Path, Record]]) -> list[tuple[str, Path]]:
     folders = {id(record): folder for folder, record in runs}
     lowest = [(line.title, min(line.runs, key=_seed)) for line in summary.lines if line.runs]
     return [(title, folders[id(run)] / NAME) for title, run in lowest if id(run) in folders]
@@ -148,6 +146,16 @@ def _classes(summary: Summary) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Colours:
+    """A map of colours, what its ends stand for, and a colour to be seen on it."""
+
+    name: str
+    low: float
+    high: float
+    lines: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Marks:
     """Where classes begin and end, and what they are called."""
 
@@ -179,14 +187,14 @@ def _drawn(
 ) -> tuple[tuple[tuple[str, tuple[Picture, ...]], ...], tuple[Picture, ...]]:
     matrices = [each.student for each in students] + ([] if teacher is None else [teacher])
     low = min(float(each.min()) for each in matrices)
-    colours = ScalarMappable(Normalize(low, max(1.0, low + 1e-6)), "viridis")
+    colours = _Colours("viridis", low, max(1.0, low + 1e-6), "white")
     differences = {
         each.title: each.student - own
         for each in students
         if (own := teacher if each.teacher is None else each.teacher) is not None
     }
     most = max([1e-6, *(float(np.abs(each).max()) for each in differences.values())])
-    diverging = ScalarMappable(Normalize(-most, most), "RdBu_r")
+    diverging = _Colours("RdBu_r", -most, most, "#8c959f")
     networks = list[tuple[str, tuple[Picture, ...]]]()
     if teacher is not None:
         networks.append(("teacher", (_matrix(teacher, colours, marks, "teacher"),)))
@@ -201,7 +209,7 @@ def _drawn(
     return tuple(networks), tuple(scales)
 
 
-def _matrix(matrix: Matrix, colours: ScalarMappable, marks: _Marks, title: str) -> Picture:
+def _matrix(matrix: Matrix, colours: _Colours, marks: _Marks, title: str) -> Picture:
     mean = number(float(_off_diagonal(matrix).mean()), 2)
     alt = (
         f"Relation matrix of {title}: {len(matrix)} by {len(matrix)} cosines, from"
@@ -211,9 +219,9 @@ def _matrix(matrix: Matrix, colours: ScalarMappable, marks: _Marks, title: str) 
     return _square(matrix, colours, marks, alt, f"mean cosine {mean}")
 
 
-def _difference(matrix: Matrix, colours: ScalarMappable, marks: _Marks, title: str) -> Picture:
+def _difference(matrix: Matrix, colours: _Colours, marks: _Marks, title: str) -> Picture:
     size = number(float(np.abs(_off_diagonal(matrix)).mean()), 3)
-    caption = f"less the teacher's: mean |difference| {size}"
+    caption = f"less the teacher's, mean |Δ| {size}"
     alt = f"Relation matrix of {title}, less the teacher's: differences of {size} in the mean."
     return _square(matrix, colours, marks, alt, caption)
 
@@ -224,33 +232,34 @@ def _off_diagonal(matrix: Matrix) -> Matrix:
     return matrix[~np.eye(len(matrix), dtype=bool)]
 
 
-def _square(
-    matrix: Matrix, colours: ScalarMappable, marks: _Marks, alt: str, caption: str
-) -> Picture:
+def _square(matrix: Matrix, colours: _Colours, marks: _Marks, alt: str, caption: str) -> Picture:
     with drawing():
         figure = Figure(figsize=(SIDE, SIDE), layout="constrained")
         axes = figure.add_subplot()
-        axes.imshow(matrix, cmap=colours.cmap, norm=colours.norm, interpolation="nearest")
+        axes.imshow(
+            matrix, colours.name, vmin=colours.low, vmax=colours.high, interpolation="nearest"
+        )
         axes.grid(visible=False)
-        _mark(axes, marks)
+        _mark(axes, marks, colours.lines)
         return picture(figure, alt, caption, vector=False)
 
 
-def _mark(axes: Axes, marks: _Marks) -> None:
+def _mark(axes: Axes, marks: _Marks, colour: str) -> None:
     for bound in marks.bounds:
-        axes.axhline(bound, color="white", linewidth=0.7)
-        axes.axvline(bound, color="white", linewidth=0.7)
+        axes.axhline(bound, color=colour, linewidth=0.7)
+        axes.axvline(bound, color=colour, linewidth=0.7)
     long = any(len(each) > 2 for each in marks.names)
     axes.set_xticks(marks.middles, marks.names, fontsize=7, rotation=90 if long else 0)
     axes.set_yticks(marks.middles, marks.names, fontsize=7)
 
 
-def _scale(colours: ScalarMappable, title: str) -> Picture:
+def _scale(colours: _Colours, title: str) -> Picture:
     with drawing():
         figure = Figure(figsize=(SIDE, 0.62), layout="constrained")
-        bar = figure.colorbar(colours, cax=figure.add_subplot(), orientation="horizontal")
+        values = ScalarMappable(Normalize(colours.low, colours.high), colours.name)
+        bar = figure.colorbar(values, cax=figure.add_subplot(), orientation="horizontal")
         bar.outline.set_visible(False)
         bar.ax.set_title(title, fontsize=8.5, loc="left")
         bar.ax.tick_params(labelsize=7.5)
-        low, high = colours.get_clim()
+        low, high = colours.low, colours.high
         return picture(figure, f"Colours: {title}, from {low:.2g} to {high:.2g}.", vector=False)

@@ -1,4 +1,4 @@
-"""What a network's size buys: the primary metric of every line against its parameters."""
+"""What a network's size buys, and what its teacher adds: two pictures of the primary metric."""
 
 import math
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from relatum.report.canvas import NAME_INCHES, Picture, drawing, looks_of, name, picture
+from relatum.report.canvas import NAME_INCHES, Picture, clipped, drawing, looks_of, name, picture
 from relatum.report.rows import Line
 from relatum.report.table import Metric, Summary
-from relatum.report.words import short
+from relatum.report.words import between, short, signed
 
-WIDTH = 6.4
+WIDTH = 5.0
 """Inches."""
 
 
@@ -27,7 +27,7 @@ def size_and_quality(summary: Summary) -> Picture | None:
         return None
     looks = looks_of(summary)
     with drawing():
-        height = max(3.4, 1.2 + 1.3 * NAME_INCHES * len(lines))
+        height = _height(len(lines))
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.add_subplot()
         places = _places(lines)
@@ -37,7 +37,7 @@ def size_and_quality(summary: Summary) -> Picture | None:
         axes.set_ylabel(metric.heading)
         _across(axes, lines, places)
         _up(axes, metric)
-        _names(axes, lines, places, metric)
+        _names(axes, lines, places, metric, height)
         spoken = "; ".join(
             f"{line.title} {summary.value(line, metric)} with {line.parameters:,} parameters"
             for line in lines
@@ -49,6 +49,10 @@ def size_and_quality(summary: Summary) -> Picture | None:
             f"{metric.heading} against parameters: {spoken}.",
             f"{metric.heading} against size. {bars}Networks of one size stand side by side.",
         )
+
+
+def _height(lines: int) -> float:
+    return max(3.2, 1.4 + 1.3 * NAME_INCHES * lines)
 
 
 def _places(lines: Sequence[Line]) -> list[float]:
@@ -95,7 +99,9 @@ def _up(axes: Axes, metric: Metric) -> None:
     axes.set_ylim(low - air, min(high + air, most + air) if high <= most else high + air)
 
 
-def _names(axes: Axes, lines: Sequence[Line], places: Sequence[float], metric: Metric) -> None:
+def _names(
+    axes: Axes, lines: Sequence[Line], places: Sequence[float], metric: Metric, inches: float
+) -> None:
     """Names stand beside the crowd that their points belong to."""
     left, right = axes.get_xlim()
     order = sorted(range(len(lines)), key=lambda index: places[index])
@@ -108,4 +114,49 @@ def _names(axes: Axes, lines: Sequence[Line], places: Sequence[float], metric: M
     for crowd in crowds:
         points = [(places[index], lines[index].metrics[metric.name].mean) for index in crowd]
         at = (places[crowd[-1]] - left) / (right - left) + 0.04
-        name(axes, [lines[index].title for index in crowd], points, at)
+        name(axes, [lines[index].title for index in crowd], points, at, inches)
+
+
+def differences(summary: Summary) -> Picture | None:
+    """How far every method lies from the student alone, with its 95 % interval.
+
+    ``None`` where there is nothing to compare with.
+    """
+    metric, looks = summary.primary, looks_of(summary)
+    lines = [line for line in summary.methods if line.difference is not None]
+    if metric is None or not lines:
+        return None
+    with drawing():
+        figure = Figure(figsize=(WIDTH, _height(len(lines))), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axvline(0, color=looks_of(summary)["student alone"][0], linewidth=1.2)
+        spoken = [_interval(axes, line, row, looks[line.title]) for row, line in enumerate(lines)]
+        axes.set_yticks(range(len(lines)), [clipped(line.title) for line in lines])
+        axes.set_ylim(len(lines) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+        unit = "points" if metric.percent else metric.title
+        axes.set_xlabel(f"difference to the student alone, {unit}")
+        without = any(line.difference and not line.difference.interval for line in lines)
+        bars = (
+            "Points without a bar have too few seeds for an interval."
+            if without
+            else ("Bars: 95 % intervals; where one crosses the line, the seeds show no difference.")
+        )
+        caption = f"{metric.title}, difference to the student alone. {bars}"
+        return picture(
+            figure, f"{metric.title} less the student alone's: {'; '.join(spoken)}.", caption
+        )
+
+
+def _interval(axes: Axes, line: Line, row: int, look: tuple[str, str]) -> str:
+    """Draw one method's difference, and say it."""
+    found, (colour, marker) = line.difference, look
+    if found is None:
+        return ""
+    if found.interval is not None:
+        axes.plot(found.interval, [row, row], color=colour, linewidth=2.2, solid_capstyle="round")
+    axes.scatter(
+        [found.mean], [row], s=55, color=colour, marker=marker, edgecolors="white", zorder=3
+    )
+    said = f"{line.title} {signed(found.mean, 2)}"
+    return said + (f", from {between(found.interval, 2)}" if found.interval else "")

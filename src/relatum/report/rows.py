@@ -43,7 +43,7 @@ class Line:
     @property
     def n(self) -> int:
         """How many runs it is the mean of."""
-        return max([len(self.runs), *(spread.n for spread in self.metrics.values())])
+        return max([1, len(self.runs), *(spread.n for spread in self.metrics.values())])
 
     @property
     def steps(self) -> str:

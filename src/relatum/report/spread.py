@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Any
 
 from scipy.special import stdtrit  # type: ignore[import-untyped]
 
@@ -71,7 +72,7 @@ class Difference:
         return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
 
 
-def difference(one: Mapping[object, float], other: Mapping[object, float]) -> Difference:
+def difference(one: Mapping[Any, float], other: Mapping[Any, float]) -> Difference:
     r"""The mean of one side less that of the other, with Student's 95 % interval.
 
     Where both sides have the same seeds, the interval is that of the paired differences

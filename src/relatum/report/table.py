@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from relatum.record import Record
 from relatum.report.rows import Line, lines_of
-from relatum.report.words import NOTHING, between, number, signed
+from relatum.report.words import NOTHING, between, number, short, signed
 from relatum.types import Fault
 
 SHARED = ("dataset", "epochs", "batch_size")
@@ -37,6 +38,11 @@ class Metric:
         """The title with its unit, and an arrow where less is better."""
         return f"{self.title}{' %' if self.percent else ''}{'' if self.higher else ' ↓'}"
 
+    @property
+    def digits(self) -> int:
+        """Decimals of a mean."""
+        return 2 if self.percent else 3
+
 
 TOP1, PROBE, KNN = Metric("top1", "top-1"), Metric("probe", "probe"), Metric("knn", "kNN")
 AGREEMENT = Metric("agreement", "agreement")
@@ -44,6 +50,8 @@ GAP = Metric("gap_cosine", "relation gap", percent=False, higher=False)
 CKA, KEPT = Metric("cka", "CKA", percent=False), Metric("kept", "kept")
 METRICS = (TOP1, PROBE, KNN, AGREEMENT, GAP, CKA, KEPT)
 """The columns, in order."""
+BRIEF = (GAP, KEPT)
+"""What a terminal shows of them, beside the primary one."""
 PRIMARY = (TOP1, PROBE, KNN, AGREEMENT, CKA, GAP)
 """What networks are compared by: the first that all of them have."""
 
@@ -56,11 +64,13 @@ class Column:
         heading: its name.
         cells: one for each line, empty where nothing was measured.
         left: whether it holds words.
+        compared: whether it holds the differences to the student alone.
     """
 
     heading: str
     cells: tuple[str, ...]
     left: bool = False
+    compared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,41 +109,48 @@ class Summary:
         """All lines but the teacher's."""
         return tuple(line for line in self.lines if line.kind != "teacher")
 
-    def digits(self, metric: Metric) -> int:
-        """Decimals worth printing: one test image is 0.1 percent of a thousand."""
-        if not metric.percent:
-            return 3
-        return 2 if self.test_images >= 1000 else 1
-
-    def value(self, line: Line, metric: Metric) -> str:
-        """One cell: ``97.8 ± 0.3``, without the spread for a single run."""
+    def value(self, line: Line, metric: Metric, *, brief: bool = False) -> str:
+        """One cell: ``97.80 ± 0.31``, without the spread for a single run or when brief."""
         if metric.name not in line.metrics:
             return ""
-        spread, digits = line.metrics[metric.name], self.digits(metric)
-        text = number(spread.mean, digits)
-        if spread.std is not None:
-            text += f" ± {number(spread.std, digits)}"
+        spread = line.metrics[metric.name]
+        text = number(spread.mean, metric.digits)
+        if spread.std is not None and not brief:
+            text += f" ± {number(spread.std, metric.digits)}"
         return text if spread.n == line.n else f"{text} (n = {spread.n})"
 
-    def columns(self) -> list[Column]:
-        """The table; a column that is empty throughout is left out."""
-        lines = self.lines
+    def columns(self, *, brief: bool = False) -> list[Column]:
+        """The table; a column that is empty for all students is left out.
+
+        Args:
+            brief: for 80 characters: sizes rounded, a spread only with the primary metric, no
+                other metric of the same kind, and no n where it is one for all students.
+        """
+        lines, students = self.lines, self.students or self.lines
+        sizes = [short(line.parameters) if brief else f"{line.parameters:,}" for line in lines]
         columns = [
             Column("method", tuple(f"{line.title}{line.mark}" for line in lines), left=True),
-            Column("parameters", tuple(f"{line.parameters:,}" for line in lines)),
+            Column("size" if brief else "parameters", tuple(sizes)),
         ]
         for metric in METRICS:
-            cells = tuple(self.value(line, metric) for line in lines)
+            first = metric == self.primary
+            if not any(metric.name in line.metrics for line in students):
+                continue
+            if brief and not first and metric not in BRIEF:
+                continue
+            cells = tuple(self.value(line, metric, brief=brief and not first) for line in lines)
             columns.append(Column(metric.heading, cells))
-            if metric == self.primary:
-                columns.append(Column("Δ to alone", tuple(map(self._difference, lines))))
-        columns.append(Column("n", tuple(str(line.n) for line in lines)))
-        return [column for column in columns if any(column.cells)]
+            if first and any(line.difference for line in lines):
+                cells = tuple(map(self._difference, lines))
+                columns.append(Column("Δ to alone", cells, compared=True))
+        if not brief or len({line.n for line in students}) > 1:
+            columns.append(Column("n", tuple(str(line.n) for line in lines)))
+        return columns
 
     def _difference(self, line: Line) -> str:
         if line.difference is None or self.primary is None:
             return ""
-        found, digits = line.difference, self.digits(self.primary)
+        found, digits = line.difference, self.primary.digits
         mean = signed(found.mean, digits)
         if found.interval is None:
             return mean
@@ -145,7 +162,8 @@ class Summary:
         span = str(seeds[0]) if len(set(seeds)) == 1 else f"{min(seeds)} to {max(seeds)}"
         notes = [
             f"Last epoch; mean ± standard deviation over n = {span} seed{'s' * (span != '1')};"
-            f" the {self.test_images:,} test images were never chosen by."
+            f" nothing was chosen by the {f'{self.test_images:,} ' if self.test_images else ''}test"
+            " images."
         ]
         if min(seeds) == 1:
             notes.append("One seed is no evidence: where n = 1, another may turn the order round.")
@@ -184,13 +202,26 @@ class Summary:
         return text + "\n\n" + "\n".join(_markdown(note) + "  " for note in self.notes()) + "\n"
 
     def rich(self) -> Table:
-        """The table for a terminal."""
+        """The table for a terminal: what matters most of it, in 80 characters."""
         caption = Text("\n".join(self.notes()))
-        table = Table(caption=caption, caption_justify="left", caption_style="dim")
-        columns = self.columns()
+        table = Table(
+            box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+            caption=caption,
+            caption_justify="left",
+            caption_style="dim",
+        )
+        columns = self.columns(brief=True)
         for column in columns:
             justify: Literal["left", "right"] = "left" if column.left else "right"
-            table.add_column(Text(column.heading), justify=justify)
+            words = [column.heading, *column.cells] if column.left else [column.heading]
+            table.add_column(
+                Text(column.heading),
+                justify=justify,
+                no_wrap=not column.left and any(" " in cell for cell in column.cells),
+                min_width=max(len(word) for each in words for word in each.split()),
+            )
         for row in zip(*(column.cells for column in columns), strict=True):
             table.add_row(*(Text(cell or NOTHING) for cell in row))
         return table

@@ -3,7 +3,7 @@
 from relatum.report.rows import Line
 from relatum.report.spread import Difference, Spread
 from relatum.report.table import Summary
-from relatum.report.words import between, counted, number, signed, spelled
+from relatum.report.words import between, counted, enough, number, signed, spelled
 
 ALONE = "the student alone"
 
@@ -25,8 +25,8 @@ def verdict(summary: Summary) -> str:
         )
     if all(line.difference is None or line.difference.interval is None for line in told):
         return (
-            f"{counted(len(methods), 'method').capitalize()} beside {ALONE}, with too few seeds"
-            " to tell a difference from chance."
+            f"{counted(len(methods), 'method').capitalize()} beside {ALONE}, by seeds that"
+            " cannot tell a difference from chance."
         )
     return _sorted_out(summary, told)
 
@@ -47,7 +47,7 @@ def _sorted_out(summary: Summary, told: list[Line]) -> str:
         for names, words in (
             (better, f"better than {ALONE}"),
             (worse, f"worse than {ALONE}"),
-            (neither, f"without a difference to it that {few} can show"),
+            (neither, f"without a difference to {ALONE} that {few} can show"),
         )
         if names
     ]
@@ -59,19 +59,20 @@ def finding(summary: Summary, line: Line) -> str:
     found, metric = line.difference, summary.primary
     if found is None or metric is None:
         return level(summary, line)
-    digits = summary.digits(metric)
+    digits = enough(metric.digits - 1, found.mean, *(found.interval or ()))
     unit = " points" if metric.percent else f" in {metric.title}"
     amount, seeds = f"{signed(found.mean, digits)}{unit}", _seeds(found)
+    beside = f"{'over' if found.mean > 0 else 'against'} {ALONE}"
     if min(found.counts) < 2:
-        return f"{line.title}: {amount} over {ALONE} in {seeds}, which is no evidence."
+        return f"{line.title}: {amount} {beside} in {seeds}, which is no evidence."
     if found.interval is None:
         return (
-            f"{line.title}: {amount} over {ALONE} in each of {seeds}; without any spread there"
+            f"{line.title}: {amount} {beside} in each of {seeds}; without any spread there"
             " is no interval to give."
         )
     ends = between(found.interval, digits)
     if found.clear:
-        return f"{line.title}: {amount} over {ALONE} (95 % interval {ends}, {seeds})."
+        return f"{line.title}: {amount} {beside} (95 % interval {ends}, {seeds})."
     return (
         f"{line.title}: no difference to {ALONE} that {seeds} can show ({amount}, 95 %"
         f" interval {ends})."
@@ -85,7 +86,7 @@ def level(summary: Summary, line: Line) -> str:
         return f"{line.title}: not measured by what the others are."
     spread = line.metrics[metric.name]
     unit = " %" if metric.percent else ""
-    text = f"{line.title}: {metric.title} {number(spread.mean, summary.digits(metric))}{unit}"
+    text = f"{line.title}: {metric.title} {number(spread.mean, metric.digits)}{unit}"
     kept = line.metrics.get("kept")
     if kept is not None and line.kind != "teacher":
         text += f", {number(kept.mean, 1)} % of what the teacher reaches"

@@ -45,9 +45,21 @@ def between(ends: tuple[float, float], digits: int) -> str:
         >>> between((0.04, 1.7), 1), between((-0.52, 1.1), 1)
         ('0.04 to 1.70', '−0.5 to 1.1')
     """
-    while digits < 6 and any(end != 0 and round(end, digits) == 0 for end in ends):
-        digits += 1
+    digits = enough(digits, *ends)
     return " to ".join(number(end, digits) for end in ends)
+
+
+def enough(digits: int, *values: float) -> int:
+    """So many decimals or up to two more, that nothing is rounded to zero.
+
+    Example:
+        >>> enough(1, 0.5), enough(1, 0.5, 0.02), enough(1, 0.0)
+        (1, 2, 1)
+    """
+    for more in range(digits, digits + 2):
+        if all(value == 0 or round(value, more) != 0 for value in values):
+            return more
+    return digits + 2
 
 
 def short(count: float) -> str:
@@ -68,7 +80,7 @@ def duration(seconds: float) -> str:
 
     Example:
         >>> duration(3.21), duration(75), duration(7300)
-        ('3.2 s', '1 min 15 s', '2 h 2 min')
+        ('3.2 s', '1 min 15 s', '2 h 1 min')
     """
     if seconds < 60:
         return f"{seconds:.1f} s"

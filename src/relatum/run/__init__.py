@@ -1,6 +1,6 @@
 """Train, measure and record what a recipe says."""
 
 from relatum.run.display import Display, Silent
-from relatum.run.run import Alteration, run
+from relatum.run.run import run
 
-__all__ = ["Alteration", "Display", "Silent", "run"]
+__all__ = ["Display", "Silent", "run"]

@@ -10,11 +10,12 @@ from torch import nn
 
 from relatum import models
 from relatum.checkpoint import about_weights, fingerprint, load_weights
+from relatum.discovery import find_taps
 from relatum.methods import Says, Setting
 from relatum.recipes.recipe import Recipe
 from relatum.record import NAME
 from relatum.run.sets import Sets
-from relatum.taps import Tapped, find_taps, shapes
+from relatum.taps import Tapped, shapes
 from relatum.teachers import Teacher
 from relatum.types import Fault, Images, Input
 

@@ -1,38 +1,34 @@
 """One run: a recipe trained, measured and recorded in a folder of its own."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
 
 from relatum.checkpoint import Saver, Stop, load_weights, save_weights, state_of, write
 from relatum.data import Batches
 from relatum.distiller import Distiller
 from relatum.evaluate import encoder_parameters, macs, parameters
 from relatum.fit import Epoch, Position, fit
-from relatum.grammar import stages
 from relatum.methods import TASK, Stage
+from relatum.recipes.plan import Alteration
 from relatum.recipes.recipe import Recipe
 from relatum.record import NAME, Record, Row, TeacherRecord, environment, read_rows
 from relatum.run import measure
-from relatum.run.anchors import anchors_of
 from relatum.run.display import Display, Silent
-from relatum.run.networks import WEIGHTS, Pair, about_network, pair_of
-from relatum.run.sets import Sets, sets_of, training_batches
+from relatum.run.networks import WEIGHTS, Pair, about_network
+from relatum.run.prepare import Prepared, optimizer_of, prepare
+from relatum.run.sets import Sets
 from relatum.types import Batch, Fault
 
 RECIPE, METRICS, CHECKPOINT = "recipe.json", "metrics.jsonl", "checkpoint.pt"
 BEST, RELATIONS = "best.safetensors", "relations.safetensors"
 FILES = (RECIPE, METRICS, CHECKPOINT, WEIGHTS, BEST, RELATIONS, NAME, "report.html")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-Alteration = Callable[[Distiller], None]
-"""Something done to a distiller before it trains: how a reproduction plants a paper's faults."""
 
 
 def run(
@@ -115,39 +111,27 @@ class _Run:
     display: Display
 
     def go(self, download: bool, alter: Alteration | None) -> Record:
-        recipe = self.recipe
-        sets = sets_of(recipe, self.device, download)
-        torch.manual_seed(recipe.seed)
-        pair = pair_of(recipe, sets, self.device)
-        plan = stages(recipe.method, pair.setting)
-        batches = training_batches(recipe, sets)
-        anchors = anchors_of(recipe, sets, pair.teacher)
-        write(self.folder / RECIPE, recipe.model_dump_json(indent=1).encode())
+        ready = prepare(self.recipe, self.device, download)
+        write(self.folder / RECIPE, self.recipe.model_dump_json(indent=1).encode())
         rows: list[Row] = []
         idle: set[str] = set()
-        for number, stage in enumerate(plan):
-            distiller = Distiller(pair.student, pair.teacher, stage.objective, anchors)
-            distiller.to(self.device)
-            pair.student.requires_grad_(True)
-            if alter is not None:
-                alter(distiller)
-            idle |= set(distiller.rest(next(batches.epoch(1))))
-            self._train(number, stage, distiller, batches, sets, pair, rows)
-        return self._finish(sets, pair, tuple(plan), rows, tuple(sorted(idle)))
+        for number, stage in enumerate(ready.stages):
+            distiller, resting = ready.distiller(stage, alter)
+            idle |= set(resting)
+            self._train(number, stage, distiller, ready, rows)
+        return self._finish(ready, rows, tuple(sorted(idle)))
 
     def _train(
         self,
         number: int,
         stage: Stage,
         distiller: Distiller,
-        batches: Batches,
-        sets: Sets,
-        pair: Pair,
+        ready: Prepared,
         rows: list[Row],
     ) -> None:
-        recipe = self.recipe
+        recipe, sets, pair, batches = self.recipe, ready.sets, ready.pair, ready.batches
         epochs = recipe.epochs if stage.epochs is None else stage.epochs
-        optimizer = _optimizer(recipe, distiller, self.device)
+        optimizer = optimizer_of(recipe, distiller)
         saver = Saver(
             self.folder / CHECKPOINT,
             distiller,
@@ -215,15 +199,9 @@ class _Run:
             save_weights(pair.student.network, self.folder / BEST, about_network(self.recipe, sets))
         return row
 
-    def _finish(
-        self,
-        sets: Sets,
-        pair: Pair,
-        plan: tuple[Stage, ...],
-        rows: list[Row],
-        idle: tuple[str, ...],
-    ) -> Record:
-        recipe, student = self.recipe, pair.student
+    def _finish(self, ready: Prepared, rows: list[Row], idle: tuple[str, ...]) -> Record:
+        recipe, sets, pair = self.recipe, ready.sets, ready.pair
+        student = pair.student
         metrics = measure.measure(student, pair.teacher, pair.setting, sets.test)
         metrics |= measure.probe(student, recipe, sets)
         teacher = None if pair.teacher is None else self._teacher(pair.teacher, sets, pair)
@@ -240,7 +218,7 @@ class _Run:
             label=self._label,
             recipe=recipe,
             environment=environment(self.device),
-            notes=_notes(recipe, sets, pair, plan),
+            notes=_notes(recipe, ready),
             idle=idle,
             classes=sets.classes,
             parameters=parameters(student.network),
@@ -299,21 +277,6 @@ class _Watched:
             self._display.advance()
 
 
-def _optimizer(recipe: Recipe, distiller: Distiller, device: torch.device) -> torch.optim.Optimizer:
-    fused = device.type in ("cpu", "cuda")
-    rate: float | Tensor = recipe.learning_rate
-    if fused:
-        rate = torch.tensor(recipe.learning_rate, device=device)
-    return torch.optim.SGD(
-        distiller.parameters(),
-        lr=rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-        fused=fused,
-    )
-
-
 def _best(rows: list[Row]) -> int | None:
     """The place of the best row by validation; the first of equals."""
     best: tuple[float, int] | None = None
@@ -326,11 +289,14 @@ def _best(rows: list[Row]) -> int | None:
     return None if best is None else best[1]
 
 
-def _notes(recipe: Recipe, sets: Sets, pair: Pair, plan: tuple[Stage, ...]) -> tuple[str, ...]:
-    notes = [sets.note] if sets.note else []
-    terms = plan[-1].objective.terms
+def _notes(recipe: Recipe, ready: Prepared) -> tuple[str, ...]:
+    notes = [ready.sets.note] if ready.sets.note else []
+    terms = ready.stages[-1].objective.terms
     if recipe.method != "none" and TASK not in terms:
-        why = "there are no labels" if pair.setting.classes is None else "it puts out no logits"
+        why = "no labels are used"
+        if ready.pair.setting.classes is not None:
+            why = f"it puts out a{'n' * (ready.pair.setting.student_says[0] == 'e')}"
+            why += f" {ready.pair.setting.student_says}, no logits"
         notes.append(f"the student learns from its teacher alone: {why}")
     if any(name.startswith("sp") and term.on == "embedding" for name, term in terms.items()):
         notes.append("SP reads the embedding: one of the networks has no feature maps")

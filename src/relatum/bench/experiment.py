@@ -1,0 +1,107 @@
+"""Runs side by side in the subfolders of one folder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from relatum.checkpoint import Stop
+from relatum.fit import NotFinite
+from relatum.recipes.plan import Alteration
+from relatum.recipes.recipe import Recipe
+from relatum.record import Record
+from relatum.run import Display, Silent, run
+from relatum.run.run import FILES, RECIPE
+from relatum.types import Fault
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of an experiment.
+
+    Attributes:
+        folder: below the experiment's, e.g. ``"sp/seed-0"``.
+        label: what tables call it; seeds share one.
+        recipe: what is run.
+        alter: done to the distiller before it trains.
+    """
+
+    folder: str
+    label: str
+    recipe: Recipe
+    alter: Alteration | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that went wrong by itself."""
+
+    cell: Cell
+    reason: str
+
+
+def run_all(
+    cells: Sequence[Cell],
+    out: Path,
+    *,
+    device: torch.device,
+    download: bool = False,
+    stop: Stop | None = None,
+    display: Display | None = None,
+) -> tuple[list[Record], list[Failure]]:
+    """Run cells one after the other, going on with those that are there already.
+
+    Returns:
+        The records of those that finished, and the failures of those whose loss did not stay
+        finite, which stop no other.
+
+    Raises:
+        Fault: something that the user can mend; what finished before is kept.
+        Interrupted: it was asked to stop.
+    """
+    records: list[Record] = []
+    failures: list[Failure] = []
+    display = display or Silent()
+    for cell in cells:
+        if stop is not None:
+            stop.check()
+        try:
+            record = run(
+                cell.recipe,
+                out / cell.folder,
+                label=cell.label,
+                device=device,
+                resume=True,
+                download=download,
+                stop=stop,
+                display=display,
+                alter=cell.alter,
+            )
+        except NotFinite as error:
+            failures.append(Failure(cell, str(error)))
+            display.note(f"{cell.folder} failed: {error}")
+        else:
+            records.append(record)
+    return records, failures
+
+
+def claim(out: Path, resume: bool, overwrite: bool) -> None:
+    """Make sure that a folder may be written to.
+
+    Raises:
+        Fault: there are runs in it, and nobody said what to do with them; or it is no folder.
+    """
+    if out.exists() and not out.is_dir():
+        raise Fault(f"{out} is a file; choose another --out")
+    there = sorted(path.parent for path in out.rglob(RECIPE)) if out.exists() else []
+    if there and overwrite:
+        for folder in there:
+            for name in FILES:
+                (folder / name).unlink(missing_ok=True)
+        return
+    if there and not resume:
+        raise Fault(
+            f"{out} holds {len(there)} run{'s' * (len(there) > 1)} already; go on with --resume,"
+            " replace by --overwrite, or choose another --out"
+        )

@@ -1,0 +1,76 @@
+"""Run a plan: teachers, searches, arms; every seed a whole repetition."""
+
+from pathlib import Path
+
+import torch
+
+from relatum.bench.experiment import Cell, Failure, run_all
+from relatum.bench.search import search
+from relatum.checkpoint import Stop
+from relatum.recipes.plan import Arm, Plan
+from relatum.recipes.recipe import Recipe
+from relatum.record import Record
+from relatum.run import Display, Silent
+from relatum.run.networks import WEIGHTS
+
+SEARCH = ".search"
+
+
+def run_plan(
+    plan: Plan,
+    out: Path,
+    *,
+    device: torch.device,
+    download: bool = False,
+    stop: Stop | None = None,
+    display: Display | None = None,
+    search_epochs: int = 5,
+) -> tuple[list[Record], list[Failure]]:
+    """Do all that a plan says, going on where it was left.
+
+    The settings of every arm are searched with the first seed and its teacher, on the
+    validation part; then every arm is run with the settings found, once for each seed.
+
+    Returns:
+        The records, teachers first, and the failures.
+
+    Raises:
+        Fault: something that the user can mend; what finished before is kept.
+        Interrupted: it was asked to stop.
+    """
+    stop, display = stop or Stop(), display or Silent()
+    go = {"device": device, "stop": stop, "display": display}
+    teachers = [_cell(plan.teacher, plan.teacher.recipe, seed, None) for seed in plan.seeds]
+    records, failures = run_all(teachers, out, download=download, **go)  # type: ignore[arg-type]
+    found: dict[str, Recipe] = {}
+    for arm in plan.arms:
+        recipe = arm.recipe.but(
+            seed=plan.seeds[0],
+            teacher=_teacher(out, plan.teacher, plan.seeds[0]) if arm.learns else None,
+        )
+        file = out / SEARCH / f"{arm.label}.json"
+        found[arm.label] = search(
+            arm, recipe, file, device=device, stop=stop, display=display, epochs=search_epochs
+        )
+    cells = [
+        _cell(arm, found[arm.label], seed, _teacher(out, plan.teacher, seed))
+        for seed in plan.seeds
+        for arm in plan.arms
+    ]
+    lacking = {str(out / f"{cell.folder}") for cell in teachers if not _there(out, cell)}
+    ready = [cell for cell in cells if cell.recipe.teacher not in lacking]
+    more, failed = run_all(ready, out, **go)  # type: ignore[arg-type]
+    return records + more, failures + failed
+
+
+def _cell(arm: Arm, recipe: Recipe, seed: int, teacher: str | None) -> Cell:
+    recipe = recipe.but(seed=seed, teacher=teacher if arm.learns else None)
+    return Cell(f"{arm.label}/seed-{seed}", arm.label, recipe, arm.alter)
+
+
+def _teacher(out: Path, teacher: Arm, seed: int) -> str:
+    return str(out / f"{teacher.label}/seed-{seed}")
+
+
+def _there(out: Path, cell: Cell) -> bool:
+    return (out / cell.folder / WEIGHTS).exists()

@@ -1,0 +1,118 @@
+"""How far a run is: bars on a terminal, plain lines elsewhere."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from relatum.record import Record, Row
+from relatum.run import Display
+
+PLAIN_EVERY = 30.0
+"""Seconds between two plain lines about one run."""
+
+
+@contextmanager
+def shown(runs: int) -> Iterator[Display]:
+    """A display for so many runs."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, transient=True) as progress:
+            yield Bars(progress, runs)
+    else:
+        yield Lines(runs)
+
+
+class Bars:
+    """One bar for all runs, one for the steps of the present one."""
+
+    def __init__(self, progress: Progress, runs: int) -> None:
+        self._progress = progress
+        self._runs = progress.add_task("runs", total=runs) if runs > 1 else None
+        self._steps: TaskID | None = None
+
+    def begin(self, label: str, steps: int, done: int) -> None:
+        """A new bar."""
+        if self._steps is not None:
+            self._progress.remove_task(self._steps)
+        self._steps = self._progress.add_task(label, total=steps, completed=done)
+
+    def advance(self) -> None:
+        """One step on."""
+        if self._steps is not None:
+            self._progress.advance(self._steps)
+
+    def epoch(self, row: Row, epochs: int) -> None:
+        """Nothing: the bar shows it."""
+
+    def note(self, text: str) -> None:
+        """A line above the bars."""
+        self._progress.console.print(text, highlight=False, markup=False)
+
+    def end(self, record: Record) -> None:
+        """The run's line, and one more run done."""
+        self.note(line_of(record))
+        if self._runs is not None:
+            self._progress.advance(self._runs)
+
+
+class Lines:
+    """A line for every run that ends, and now and then one about a long run."""
+
+    def __init__(self, runs: int) -> None:
+        self._runs, self._done = runs, 0
+        self._label, self._said = "", monotonic()
+
+    def begin(self, label: str, steps: int, done: int) -> None:
+        """Remember its name."""
+        self._label, self._said = label, monotonic()
+
+    def advance(self) -> None:
+        """Nothing: steps are too many for lines."""
+
+    def epoch(self, row: Row, epochs: int) -> None:
+        """Now and then a line."""
+        if monotonic() - self._said > PLAIN_EVERY:
+            self._said = monotonic()
+            losses = " ".join(f"{name} {value:.4g}" for name, value in row.losses.items())
+            self.note(f"{self._label}: epoch {row.epoch} of {epochs}, {losses}")
+
+    def note(self, text: str) -> None:
+        """A line."""
+        print(text, file=sys.stderr, flush=True)
+
+    def end(self, record: Record) -> None:
+        """The run's line."""
+        self._done += 1
+        count = f"[{self._done}/{self._runs}] " if self._runs > 1 else ""
+        self.note(f"{count}{line_of(record)}")
+
+
+def line_of(record: Record) -> str:
+    """What became of a run, on one line."""
+    found = record.metrics
+    names = {"top1": "top-1", "probe": "probe", "knn": "k-NN", "reconstruction": "reconstruction"}
+    values = [
+        f"{word} {found[name]:.4f}" if name == "reconstruction" else f"{word} {found[name]:.2f} %"
+        for name, word in names.items()
+        if name in found
+    ]
+    values = values or [f"{name} {value:.4g}" for name, value in list(found.items())[:1]]
+    said = ", ".join(values) or "done"
+    return f"{record.label} (seed {record.recipe.seed}): {said}, {record.seconds:.1f} s"

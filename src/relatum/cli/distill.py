@@ -1,0 +1,169 @@
+"""``relatum distill``: a teacher, a student alone, and the same student distilled."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relatum.cli import options
+
+if TYPE_CHECKING:
+    from relatum.bench import Cell, Failure
+    from relatum.record import Record
+
+
+def distill(
+    data: options.Data = "digits",
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="A run's folder, a weights file, MODEL@FILE, or a model to train first."
+            " [default: the set's]"
+        ),
+    ] = None,
+    student: Annotated[
+        str | None, typer.Option(help="The network that learns. [default: the set's]")
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="Methods, joined by commas; '+' joins terms, '=' weighs, '@' names the tap:"
+            " sp=3000+my_file:MyLoss@maps=25."
+        ),
+    ] = "kd,sp,rrkd,rrd",
+    baseline: Annotated[
+        bool, typer.Option(help="Also train the student alone, to compare with.")
+    ] = True,
+    labels: Annotated[bool, typer.Option(help="Use the labels for training.")] = True,
+    seeds: options.Seeds = None,
+    seed: options.Seed = None,
+    epochs: Annotated[int | None, typer.Option(help="[default: the set's]")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Run this recipe.json again, instead of the options above.")
+    ] = None,
+    set_: options.Set = None,
+    out: options.Out = None,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+) -> None:
+    """Distil a student from a teacher with several methods, side by side with the student alone.
+
+    Without options: scikit-learn's digits, a teacher trained first, the methods kd, sp, rrkd
+    and rrd, and three seeds; a table and a report at the end.
+    """
+    from relatum.bench.experiment import claim, run_all
+    from relatum.checkpoint import stop_on_signals
+    from relatum.cli.display import shown
+
+    place = options.device_of(device)
+    shared: dict[str, object] = {
+        "data_root": str(data_root) if data_root else None,
+        "precision": precision,
+        "epochs": epochs,
+    }
+    changes = options.changes_of(set_)
+    if recipe is not None:
+        cells = _again(recipe, changes, shared)
+        folder = out or Path("runs") / f"{cells[0].label}-again"
+    else:
+        numbers = options.seeds_of(seeds, seed, (0, 1, 2))
+        folder = out or Path("runs") / data.rstrip("/").split("/")[-1].replace(":", "-")
+        made = _Wanted(data, teacher, student, method, baseline, labels)
+        cells = _cells(made, changes, shared, numbers, folder)
+    claim(folder, resume, overwrite)
+    with stop_on_signals() as stop, shown(len(cells)) as display:
+        records, failures = run_all(
+            cells, folder, device=place, download=download, stop=stop, display=display
+        )
+    _conclude(folder, records, failures)
+
+
+class _Wanted:
+    """What was asked for, before it is a list of runs."""
+
+    def __init__(
+        self,
+        data: str,
+        teacher: str | None,
+        student: str | None,
+        method: str,
+        baseline: bool,
+        labels: bool,
+    ) -> None:
+        from relatum.grammar import split
+
+        self.data, self.teacher, self.student = data, teacher, student
+        self.labels = labels
+        self.methods = split(method)
+        if baseline and labels and "none" not in self.methods:
+            self.methods = ["none", *self.methods]
+
+
+def _cells(
+    wanted: _Wanted,
+    changes: dict[str, object],
+    shared: dict[str, object],
+    seeds: tuple[int, ...],
+    out: Path,
+) -> "list[Cell]":
+    """A teacher, unless one is given, and every method with every seed."""
+    from relatum.bench import Cell
+    from relatum.models import MODELS
+    from relatum.recipes.standard import standard
+
+    teaching, learning = standard(wanted.data)
+    teaching = options.changed(teaching, **shared)
+    learning = options.changed(learning, student=wanted.student, labels=wanted.labels, **shared)
+    learning = learning.but(**changes)
+    cells: list[Cell] = []
+    source = wanted.teacher
+    if source is None or (source in MODELS and not Path(source).exists()):
+        alike = {"dataset", "data_root", "image_size", "validation", "split_seed", "precision"}
+        same = {name: getattr(learning, name) for name in alike}
+        recipe = teaching.but(student=source or teaching.student, seed=seeds[0], **same)
+        cells.append(Cell("teacher", "teacher", recipe))
+        source = str(out / "teacher")
+    for number in seeds:
+        for name in wanted.methods:
+            alone = name == "none"
+            recipe = learning.but(method=name, seed=number, teacher=None if alone else source)
+            cells.append(Cell(f"{folder_of(name)}/seed-{number}", name, recipe))
+    return cells
+
+
+def folder_of(method: str) -> str:
+    """A method's name as that of a folder."""
+    return "".join(each if each.isalnum() or each in "+=.-@_" else "-" for each in method)
+
+
+def _again(path: Path, changes: dict[str, object], shared: dict[str, object]) -> "list[Cell]":
+    from relatum.bench import Cell
+    from relatum.recipes.recipe import Recipe
+
+    recipe: Recipe = options.changed(Recipe.read(path), **shared).but(**changes)
+    label = recipe.method
+    return [Cell(f"{folder_of(label)}/seed-{recipe.seed}", label, recipe)]
+
+
+def _conclude(folder: Path, records: "list[Record]", failures: "list[Failure]") -> None:
+    """The table, the report's place, and a word on what failed."""
+    from rich.console import Console
+
+    from relatum.report.page import write_report
+    from relatum.report.table import summarise
+    from relatum.types import Fault
+
+    if records:
+        console = Console()
+        console.print(summarise(records).rich())
+        console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
+    if failures:
+        first = failures[0]
+        raise Fault(
+            f"{len(failures)} of {len(failures) + len(records)} runs failed;"
+            f" {first.cell.folder}: {first.reason}"
+        )

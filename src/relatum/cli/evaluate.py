@@ -1,0 +1,43 @@
+"""``relatum evaluate``: measure a trained student again."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from relatum.cli import options
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    data: Annotated[str | None, typer.Option("--data", help="Another set than the run's.")] = None,
+    probe: Annotated[
+        str, typer.Option(help="Also fit these on the frozen embedding: linear,knn.")
+    ] = "",
+    best: Annotated[
+        bool, typer.Option("--best", help="The best epoch by validation, not the last.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    device: options.Device = "auto",
+) -> None:
+    """Measure the student of a finished run on the test images, beside its teacher."""
+    from relatum.run.again import evaluate_again
+
+    found = evaluate_again(
+        run,
+        dataset=data,
+        data_root=data_root,
+        probes=tuple(each.strip() for each in probe.split(",") if each.strip()),
+        best=best,
+        download=download,
+        device=options.device_of(device),
+    )
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    width = max(map(len, found), default=0)
+    for name, value in found.items():
+        typer.echo(f"{name:<{width}}  {value:.4f}")

@@ -1,0 +1,69 @@
+"""``relatum list``: the names that exist."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+
+def names(
+    kind: Annotated[str, typer.Argument(help="methods, models, datasets or recipes.")],
+) -> None:
+    """List the methods, models, datasets or recipes by name, with a line about each."""
+    from relatum.types import Fault
+
+    kinds = {"methods": _methods, "models": _models, "datasets": _datasets, "recipes": _recipes}
+    if kind not in kinds:
+        raise Fault(f"relatum list knows {', '.join(kinds)}, got {kind!r}")
+    rows = kinds[kind]()
+    width = max(map(len, rows))
+    for name, text in rows.items():
+        typer.echo(f"{name:<{width}}  {text}")
+
+
+def _lines(entries: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _first_line(entry) for name, entry in entries.items()}
+
+
+def _first_line(entry: Any) -> str:
+    return (entry.__doc__ or "").strip().splitlines()[0] if entry.__doc__ else ""
+
+
+def _methods() -> dict[str, str]:
+    from relatum.methods import METHODS
+
+    joined = {"A+B": "several at once: sp+kd; weighed: sp=3000+kd=0.9; on a tap: sp@embedding"}
+    own = {"my_file:MyLoss": "your own loss, an nn.Module whose forward names student, teacher, …"}
+    return _lines(METHODS) | joined | own
+
+
+def _models() -> dict[str, str]:
+    from relatum.models import MODELS
+
+    others = {
+        "timm/NAME": "any of timm's (pip install timm); :pretrained loads its weights",
+        "torchvision/NAME": "any of torchvision's classifiers",
+        "my_file:make_model": "your own function of channels, size and classes",
+    }
+    return _lines(MODELS) | others
+
+
+def _datasets() -> dict[str, str]:
+    return {
+        "digits": "scikit-learn's 1,797 digits of 8 by 8 pixels, embedded",
+        "mnist": "60,000 + 10,000 digits of 28 by 28 pixels",
+        "fashion-mnist": "60,000 + 10,000 pieces of clothing, likewise",
+        "cifar10": "50,000 + 10,000 colour images of 32 by 32 pixels, 10 classes",
+        "cifar100": "the same with 100 classes",
+        "folder:PATH": "a folder of images, with a folder for each class or without",
+    }
+
+
+def _recipes() -> dict[str, str]:
+    from relatum.recipes.rrkd import REPRODUCTIONS
+    from relatum.recipes.standard import STANDARD
+
+    return {
+        **{f"distill --data {name}": text for name, text in _lines(STANDARD).items()},
+        **{f"reproduce {name}": _first_line(each.plan) for name, each in REPRODUCTIONS.items()},
+    }

@@ -1,0 +1,121 @@
+"""The options that commands share, and how their texts are read."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import torch
+
+    from relatum.recipes.recipe import Recipe
+
+Data = Annotated[
+    str, typer.Option("--data", help="A set (relatum list datasets) or a folder of images.")
+]
+DataRoot = Annotated[
+    Path | None, typer.Option(help="Where the set's files are. [env: RELATUM_DATA]")
+]
+Download = Annotated[bool, typer.Option("--download", help="Fetch the set if it is missing.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for the results. [default: runs/…]")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is in the folder.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps … or auto.")]
+Precision = Annotated[
+    str | None, typer.Option(help="float32 or bfloat16, of the networks. [default: float32]")
+]
+Seeds = Annotated[
+    str | None, typer.Option(help="How many seeds, or which: 3 means 0,1,2. [default: 3]")
+]
+Seed = Annotated[int | None, typer.Option(help="One seed alone.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a field of the recipe: key=value. May be repeated."),
+]
+
+
+def device_of(text: str) -> "torch.device":
+    """The device that a text names; ``auto`` is the GPU where there is one.
+
+    Raises:
+        Fault: there is no such device here.
+    """
+    import torch
+
+    from relatum.types import Fault
+
+    if text == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(text)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        line = (str(error) or "not available").splitlines()[0]
+        raise Fault(f"no device {text!r} here ({line}); try --device cpu") from error
+    return device
+
+
+def seeds_of(seeds: str | None, seed: int | None, usual: tuple[int, ...]) -> tuple[int, ...]:
+    """The seeds that two options mean: ``3`` means 0, 1, 2; ``7,8`` means those.
+
+    Raises:
+        Fault: both are given, or the text is no list of whole numbers.
+    """
+    from relatum.types import Fault
+
+    if seed is not None and seeds is not None:
+        raise Fault("give --seed or --seeds, not both")
+    if seed is not None:
+        found: tuple[int, ...] = (seed,)
+    elif seeds is None:
+        found = usual
+    else:
+        try:
+            found = tuple(int(each) for each in seeds.removesuffix(",").split(","))
+        except ValueError:
+            raise Fault(f"--seeds wants a number or a list such as 0,1,2, got {seeds!r}") from None
+        if "," not in seeds:
+            if not 1 <= found[0] <= 1000:
+                raise Fault(f"--seeds {seeds}: wanted 1 to 1000 seeds, or a list such as {seeds},")
+            found = tuple(range(found[0]))
+    if len(set(found)) < len(found) or any(each < 0 for each in found):
+        raise Fault(f"seeds are different whole numbers from 0 on, got {seeds or seed}")
+    return found
+
+
+def changes_of(pairs: list[str] | None) -> dict[str, Any]:
+    """The fields that ``--set key=value`` changes; values are JSON or plain text.
+
+    Raises:
+        Fault: a text has no ``=``, or a field does not exist.
+    """
+    from relatum.recipes.recipe import Recipe
+    from relatum.types import Fault
+
+    changes: dict[str, Any] = {}
+    for pair in pairs or []:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise Fault(f"--set wants key=value, got {pair!r}")
+        name = name.strip()
+        try:
+            value: Any = json.loads(text)
+        except json.JSONDecodeError:
+            value = {"none": None, "None": None}.get(text, text)
+        many = "tuple" in str(Recipe.model_fields[name].annotation) if _known(name) else False
+        if many and not isinstance(value, list):
+            value = [each.strip() for each in str(value).split(",") if each.strip()]
+        changes[name] = value
+    return changes
+
+
+def _known(name: str) -> bool:
+    from relatum.recipes.recipe import Recipe
+
+    return name in Recipe.model_fields
+
+
+def changed(recipe: "Recipe", **options: Any) -> "Recipe":
+    """A recipe with those options that were given."""
+    return recipe.but(**{name: value for name, value in options.items() if value is not None})

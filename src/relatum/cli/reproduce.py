@@ -1,0 +1,64 @@
+"""``relatum reproduce``: a paper's experiment, as its authors ran it or on equal terms."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from relatum.cli import options
+
+
+def reproduce(
+    experiment: Annotated[str, typer.Argument(help="Its name (relatum list recipes).")],
+    variant: Annotated[
+        str, typer.Option(help="authors (with their faults) or fair (mended, on equal terms).")
+    ] = "fair",
+    seeds: options.Seeds = None,
+    seed: options.Seed = None,
+    scale: Annotated[
+        float, typer.Option(help="Share of the epochs, for a first look: 0.1 is a tenth.")
+    ] = 1.0,
+    out: options.Out = None,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    device: options.Device = "auto",
+) -> None:
+    """Run a paper's experiment, and print what was published beside what is measured."""
+    from difflib import get_close_matches
+
+    from relatum.bench import run_plan
+    from relatum.bench.experiment import claim
+    from relatum.checkpoint import stop_on_signals, write
+    from relatum.cli.display import shown
+    from relatum.recipes.rrkd import REPRODUCTIONS
+    from relatum.report.page import write_report
+    from relatum.report.reproduction import markdown
+    from relatum.types import Fault
+
+    if experiment not in REPRODUCTIONS:
+        near = get_close_matches(experiment, REPRODUCTIONS, n=1, cutoff=0)
+        raise Fault(f"there is no experiment {experiment!r}; the nearest is {near[0]!r}")
+    if variant not in ("authors", "fair"):
+        raise Fault(f"--variant is authors or fair, got {variant!r}")
+    if not 0 < scale <= 1:
+        raise Fault(f"--scale is a share of the epochs, over 0 and up to 1, got {scale}")
+    known = REPRODUCTIONS[experiment]
+    numbers = options.seeds_of(seeds, seed, known.seeds)
+    plan = known.plan("authors" if variant == "authors" else "fair", numbers).scaled(scale)
+    if data_root is not None:
+        plan = plan.at(str(data_root))
+    folder = out or Path("runs") / f"{experiment.replace('/', '-')}-{variant}"
+    place = options.device_of(device)
+    claim(folder, resume, overwrite)
+    with stop_on_signals() as stop, shown(plan.runs) as display:
+        records, failures = run_plan(
+            plan, folder, device=place, download=download, stop=stop, display=display
+        )
+    text = markdown(plan, records, [f"{each.cell.folder}: {each.reason}" for each in failures])
+    write(folder / "table.md", text.encode())
+    typer.echo(text)
+    typer.echo(f"table: {folder / 'table.md'}\nreport: {write_report(folder)}")
+    if failures:
+        raise Fault(f"{len(failures)} runs failed; {failures[0].reason}")

@@ -1,0 +1,56 @@
+"""``relatum teach``: train one network alone, to be a teacher or a baseline."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from relatum.cli import options
+
+
+def teach(
+    data: options.Data = "digits",
+    model: Annotated[
+        str | None, typer.Option(help="The network (relatum list models). [default: the set's]")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of initialisation, order and augmentation.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="[default: the set's]")] = None,
+    set_: options.Set = None,
+    out: options.Out = None,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+) -> None:
+    """Train one network alone; its folder is then a --teacher for 'relatum distill'."""
+    from relatum.checkpoint import stop_on_signals
+    from relatum.cli.display import shown
+    from relatum.recipes.standard import standard
+    from relatum.report.page import write_report
+    from relatum.run import run
+
+    recipe = options.changed(
+        standard(data)[0],
+        student=model,
+        seed=seed,
+        epochs=epochs,
+        data_root=str(data_root) if data_root else None,
+        precision=precision,
+    ).but(**options.changes_of(set_))
+    folder = out or Path("runs") / f"teach-{recipe.student.replace('/', '-')}-seed-{seed}"
+    with stop_on_signals() as stop, shown(1) as display:
+        run(
+            recipe,
+            folder,
+            label="teacher",
+            device=options.device_of(device),
+            resume=resume,
+            overwrite=overwrite,
+            download=download,
+            stop=stop,
+            display=display,
+        )
+    write_report(folder)
+    typer.echo(f"{folder}: use it by --teacher {folder}")

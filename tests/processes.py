@@ -1,0 +1,57 @@
+"""Two processes that know each other, for what only holds between processes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+import relatum
+
+ROOT = Path(__file__).parents[1]
+WORLD, SECONDS = 2, 120
+
+
+def start(module: str) -> list[Any]:
+    """Run a module twice, as rank 0 and 1; what each gave to ``join``."""
+    paths = [str(ROOT), str(Path(relatum.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "GLOO_SOCKET_IFNAME": "lo",
+        "OMP_NUM_THREADS": "1",
+    }
+    with TemporaryDirectory() as folder:
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-m", module, str(rank), folder], env=environment, cwd=ROOT
+            )
+            for rank in range(WORLD)
+        ]
+        try:
+            assert [each.wait(SECONDS) for each in started] == [0] * WORLD
+        finally:
+            for each in started:
+                each.kill()
+                each.wait()
+        return [torch.load(Path(folder, f"{rank}.pt")) for rank in range(WORLD)]
+
+
+def join(work: Callable[[], object]) -> None:
+    """Be one of the processes: meet the other, work, and hand in what came of it."""
+    rank, folder = int(sys.argv[1]), Path(sys.argv[2])
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/store",
+        rank=rank,
+        world_size=WORLD,
+        timeout=timedelta(seconds=SECONDS),
+    )
+    torch.save(work(), folder / f"{rank}.pt")
+    dist.destroy_process_group()
