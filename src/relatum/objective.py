@@ -88,7 +88,8 @@ class Objective(nn.Module):
         terms: by the names that the log will use.
 
     Raises:
-        Fault: there is no term, or a term asks for something that does not exist.
+        Fault: there is no term, a term asks for something that does not exist, its loss is no
+            module, or its name is one that no module can bear (with a dot, or ``"keys"``).
 
     Example:
         >>> from relatum.losses import SP, CrossEntropy
@@ -107,7 +108,7 @@ class Objective(nn.Module):
         if not terms:
             raise Fault("an objective needs at least one term")
         self.terms = terms
-        self.losses = nn.ModuleDict({name: term.loss for name, term in terms.items()})
+        self.losses = _modules(terms)
         self._needs = {name: _needs(name, term.loss) for name, term in terms.items()}
         self._scheduled = any(callable(term.weight) for term in terms.values())
         weights = [term.weight_at(0.0) for term in terms.values()]
@@ -171,7 +172,8 @@ class Objective(nn.Module):
             if not whole:
                 part = part * desk.share
             parts[name] = part.detach()
-            totals.append(self.weights[place] * part)
+            weight = self.weights[place] if callable(term.weight) else term.weight
+            totals.append(weight * part)
             for each in getattr(term.loss, "diagnostics", ()):
                 diagnostics[f"{name}.{each}"] = getattr(term.loss, each).detach()
         return Losses(torch.stack(totals).sum(), parts, diagnostics)
@@ -229,6 +231,18 @@ class _Desk:
         if key not in self._gathered:
             self._gathered[key] = world.gather(rows, self._counts)
         return self._gathered[key]
+
+
+def _modules(terms: Mapping[str, Term]) -> nn.ModuleDict:
+    losses = nn.ModuleDict()
+    for name, term in terms.items():
+        if not isinstance(term.loss, nn.Module):
+            raise Fault(f"term {name!r}: its loss must be a torch.nn.Module, got {term.loss!r}")
+        try:
+            losses[name] = term.loss
+        except KeyError as error:
+            raise Fault(f"the name {name!r} can be no term's: {error.args[0]}") from error
+    return losses
 
 
 def _needs(name: str, loss: nn.Module) -> dict[str, bool]:

@@ -1,5 +1,6 @@
 """Runs side by side in the subfolders of one folder."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,12 @@ def run_all(
         else:
             records.append(record)
     return records, failures
+
+
+def folder_of(label: str) -> str:
+    """A label as the name of a folder."""
+    name = "".join(each if each.isalnum() or each in "+=.-@_" else "-" for each in label)
+    return re.sub("-+", "-", name).strip("-.") or "run"
 
 
 def claim(out: Path, resume: bool, overwrite: bool) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from relatum.bench.experiment import Cell, Failure, run_all
+from relatum.bench.experiment import Cell, Failure, folder_of, run_all
 from relatum.bench.search import search
 from relatum.checkpoint import Stop
 from relatum.recipes.plan import Arm, Plan
@@ -48,7 +48,7 @@ def run_plan(
             seed=plan.seeds[0],
             teacher=_teacher(out, plan.teacher, plan.seeds[0]) if arm.learns else None,
         )
-        file = out / SEARCH / f"{arm.label}.json"
+        file = out / SEARCH / f"{folder_of(arm.label)}.json"
         found[arm.label] = search(
             arm, recipe, file, device=device, stop=stop, display=display, epochs=search_epochs
         )
@@ -65,11 +65,11 @@ def run_plan(
 
 def _cell(arm: Arm, recipe: Recipe, seed: int, teacher: str | None) -> Cell:
     recipe = recipe.but(seed=seed, teacher=teacher if arm.learns else None)
-    return Cell(f"{arm.label}/seed-{seed}", arm.label, recipe, arm.alter)
+    return Cell(f"{folder_of(arm.label)}/seed-{seed}", arm.label, recipe, arm.alter)
 
 
 def _teacher(out: Path, teacher: Arm, seed: int) -> str:
-    return str(out / f"{teacher.label}/seed-{seed}")
+    return str(out / f"{folder_of(teacher.label)}/seed-{seed}")
 
 
 def _there(out: Path, cell: Cell) -> bool:

@@ -1,9 +1,11 @@
 """The command: one short file for each of its verbs. Heavy imports wait until one is called."""
 
+import io
+import os
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
-import click
 import typer
 
 from relatum.cli.distill import distill
@@ -29,40 +31,69 @@ app.command()(reproduce)
 app.command(name="list")(names)
 app.command()(report)
 
+# Newer versions of typer have a click of their own, older ones that of the package click.
+UsageProblem = next(
+    each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"relatum {version('relatum')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command: 0 when all is well, 2 and one line when the user can mend it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may know no "±"
     sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def _run(arguments: list[str]) -> int:
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
-    except click.exceptions.Exit as error:
+        code = int(app(arguments, standalone_mode=False, prog_name="relatum") or 0)
+        sys.stdout.flush()
+        return code
+    except typer.Exit as error:
         return error.exit_code
-    except click.exceptions.NoArgsIsHelpError:
-        return 0
-    except click.ClickException as error:
-        return _refuse(error.format_message())
-    except (KeyboardInterrupt, click.Abort):
-        return _refuse("interrupted", code=130)
-    except Exception as error:
-        return _explain(error)
-
-
-def _explain(error: Exception) -> int:
-    """One line for what the user can mend; anything else is a fault of ours, with its trace."""
-    from relatum.checkpoint import Interrupted
-    from relatum.fit import NotFinite
-    from relatum.types import Fault
-
-    if isinstance(error, Interrupted):
-        return _refuse(f"{error}, and saved; go on with --resume", code=128 + error.signum)
-    if isinstance(error, Fault | NotFinite):
-        return _refuse(str(error))
-    if isinstance(error, BrokenPipeError):
+    except (KeyboardInterrupt, typer.Abort):
+        return _refuse("interrupted; what is saved can be gone on with by --resume", code=130)
+    except BrokenPipeError:
+        # The reader has left: Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    raise error
+    except UsageProblem as error:
+        return _usage(error)
+    except (Exception, SystemExit) as error:
+        from relatum.cli.explain import explain
+
+        if (said := explain(error)) is None:
+            raise
+        return _refuse(*said)
+
+
+def _usage(error: BaseException) -> int:
+    """What typer has to say: help, where that was all that could be meant, or one line."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(context.get_help() if context else str(error))
+        return 0
+    where = f" (see {context.command_path} --help)" if context else ""
+    said: str = error.format_message() if hasattr(error, "format_message") else str(error)
+    return _refuse(f"{said.rstrip('.')}{where}")
 
 
 def _refuse(text: str, code: int = 2) -> int:

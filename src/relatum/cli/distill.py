@@ -112,6 +112,7 @@ def _cells(
 ) -> "list[Cell]":
     """A teacher, unless one is given, and every method with every seed."""
     from relatum.bench import Cell
+    from relatum.bench.experiment import folder_of
     from relatum.models import MODELS
     from relatum.recipes.standard import standard
 
@@ -129,19 +130,15 @@ def _cells(
         source = str(out / "teacher")
     for number in seeds:
         for name in wanted.methods:
-            alone = name == "none"
-            recipe = learning.but(method=name, seed=number, teacher=None if alone else source)
+            # the student alone has the teacher too: it does not learn from it, but is compared
+            recipe = learning.but(method=name, seed=number, teacher=source)
             cells.append(Cell(f"{folder_of(name)}/seed-{number}", name, recipe))
     return cells
 
 
-def folder_of(method: str) -> str:
-    """A method's name as that of a folder."""
-    return "".join(each if each.isalnum() or each in "+=.-@_" else "-" for each in method)
-
-
 def _again(path: Path, changes: dict[str, object], shared: dict[str, object]) -> "list[Cell]":
     from relatum.bench import Cell
+    from relatum.bench.experiment import folder_of
     from relatum.recipes.recipe import Recipe
 
     recipe: Recipe = options.changed(Recipe.read(path), **shared).but(**changes)
@@ -153,14 +150,14 @@ def _conclude(folder: Path, records: "list[Record]", failures: "list[Failure]") 
     """The table, the report's place, and a word on what failed."""
     from rich.console import Console
 
-    from relatum.report.page import write_report
+    from relatum.report.page import write_reports
     from relatum.report.table import summarise
     from relatum.types import Fault
 
     if records:
         console = Console()
         console.print(summarise(records).rich())
-        console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
+        console.print(f"report: {write_reports(folder)}", highlight=False, soft_wrap=True)
     if failures:
         first = failures[0]
         raise Fault(

@@ -13,10 +13,10 @@ def report(
     from rich.console import Console
 
     from relatum.record import find
-    from relatum.report.page import write_report
+    from relatum.report.page import write_reports
     from relatum.report.table import summarise
 
     records = [record for _, record in find(folder)]
     console = Console()
     console.print(summarise(records).rich())
-    console.print(f"report: {write_report(folder)}", highlight=False, soft_wrap=True)
+    console.print(f"report: {write_reports(folder)}", highlight=False, soft_wrap=True)

@@ -33,7 +33,7 @@ def reproduce(
     from relatum.checkpoint import stop_on_signals, write
     from relatum.cli.display import shown
     from relatum.recipes.rrkd import REPRODUCTIONS
-    from relatum.report.page import write_report
+    from relatum.report.page import write_reports
     from relatum.report.reproduction import markdown
     from relatum.types import Fault
 
@@ -59,6 +59,6 @@ def reproduce(
     text = markdown(plan, records, [f"{each.cell.folder}: {each.reason}" for each in failures])
     write(folder / "table.md", text.encode())
     typer.echo(text)
-    typer.echo(f"table: {folder / 'table.md'}\nreport: {write_report(folder)}")
+    typer.echo(f"table: {folder / 'table.md'}\nreport: {write_reports(folder)}")
     if failures:
         raise Fault(f"{len(failures)} runs failed; {failures[0].reason}")

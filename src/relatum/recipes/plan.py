@@ -20,7 +20,8 @@ class Arm:
     Attributes:
         label: what the table calls it.
         recipe: what is run.
-        learns: whether the seed's teacher is put into the recipe.
+        learns: whether the seed's teacher is put into the recipe. A student that does not learn
+            from it is compared with it all the same; only a teacher itself has none.
         settings: changes of the recipe to choose from, on the validation part; none to leave
             it as it is.
         alter: done to the distiller.

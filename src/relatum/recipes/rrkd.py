@@ -128,8 +128,8 @@ def _beside(student: str) -> tuple[Arm, ...]:
     """What a fair table shows beside the methods: nothing learnt, and nothing but PCA."""
     pca = _mnist("mnist-linear-32", epochs=0)
     return (
-        Arm("untrained", _mnist(student, epochs=0), learns=False),
-        Arm("pca", pca, learns=False, alter=_principal_components),
+        Arm("untrained", _mnist(student, epochs=0)),
+        Arm("pca", pca, alter=_principal_components),
     )
 
 
@@ -148,7 +148,7 @@ def autoencoder(variant: Variant, seeds: tuple[int, ...]) -> Plan:
             title="RRKD experiment A, MNIST auto-encoder, as the authors ran it",
             teacher=teacher,
             arms=(
-                Arm("none", _mnist("mnist-ae-32", learning_rate=1e-8), learns=False),
+                Arm("none", _mnist("mnist-ae-32", learning_rate=1e-8)),
                 Arm("rrkd", _mnist("mnist-ae-32", method="rrkd"), alter=_relapse),
             ),
             seeds=seeds,
@@ -164,7 +164,7 @@ def autoencoder(variant: Variant, seeds: tuple[int, ...]) -> Plan:
         title="RRKD experiment A, MNIST auto-encoder, on equal terms",
         teacher=teacher,
         arms=(
-            Arm("none", _mnist("mnist-ae-32"), learns=False, settings=SETTINGS),
+            Arm("none", _mnist("mnist-ae-32"), settings=SETTINGS),
             *_beside("mnist-ae-32"),
             *_searched("mnist-ae-32", *RELATIONAL),
         ),
@@ -184,7 +184,7 @@ def supervised(variant: Variant, seeds: tuple[int, ...]) -> Plan:
             title="RRKD experiment C, MNIST classifier, as the authors ran it",
             teacher=Arm("teacher", _mnist("mnist-mlp-1200", momentum=0.0), learns=False),
             arms=(
-                Arm("none", _mnist("mnist-mlp-32", momentum=0.0), learns=False),
+                Arm("none", _mnist("mnist-mlp-32", momentum=0.0)),
                 Arm("rrkd", student, alter=_relapse_with_random_head),
             ),
             seeds=seeds,
@@ -200,7 +200,7 @@ def supervised(variant: Variant, seeds: tuple[int, ...]) -> Plan:
         title="RRKD experiment C, MNIST classifier, on equal terms",
         teacher=Arm("teacher", _mnist("mnist-mlp-1200"), learns=False),
         arms=(
-            Arm("none", _mnist("mnist-mlp-32"), learns=False, settings=SETTINGS),
+            Arm("none", _mnist("mnist-mlp-32"), settings=SETTINGS),
             *_beside("mnist-mlp-32"),
             *_searched("mnist-mlp-32", ("kd", "kd"), *RELATIONAL),
         ),

@@ -36,6 +36,18 @@ def write_report(folder: Path) -> Path:
     return folder / NAME
 
 
+def write_reports(folder: Path) -> Path:
+    """Write the page of a folder of runs, and that of every run in it; say where the first is.
+
+    Raises:
+        Fault: as ``write_report`` does.
+    """
+    for path, _ in find(Path(folder)):
+        if path != Path(folder):
+            write_report(path)
+    return write_report(folder)
+
+
 def render(folder: Path, runs: Runs) -> str:
     """The page about these runs as text.
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from relatum.data import Batches
 from relatum.distiller import Distiller
+from relatum.evaluate import macs
 from relatum.grammar import stages
 from relatum.methods import Stage
 from relatum.recipes.plan import Alteration
@@ -16,6 +17,11 @@ from relatum.run.anchors import anchors_of
 from relatum.run.networks import Pair, pair_of
 from relatum.run.sets import Sets, sets_of, training_batches
 from relatum.types import Images
+
+THREADS = torch.get_num_threads()
+"""What the process began with: the processors, or what ``OMP_NUM_THREADS`` says."""
+SMALL_STEP = 200_000_000
+"""Multiply-adds of a batch through both networks below which one thread is as fast as many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +66,19 @@ def prepare(recipe: Recipe, device: torch.device, download: bool = False) -> Pre
         torch.backends.cudnn.benchmark = False
     torch.manual_seed(recipe.seed)
     pair = pair_of(recipe, sets, device)
+    _set_threads(recipe, sets, pair)
     # after the student, so that one seed gives all methods the same one to begin with
     plan = stages(recipe.method, pair.setting)
     batches = training_batches(recipe, sets)
     return Prepared(sets, pair, plan, batches, anchors_of(recipe, sets, pair.teacher))
+
+
+def _set_threads(recipe: Recipe, sets: Sets, pair: Pair) -> None:
+    """One thread for small steps: they gain nothing from a second, and wait for it where others
+    use its core. It also makes their results the same on machines with more of them."""
+    networks = [pair.student.network, *([pair.teacher.network] if pair.teacher else [])]
+    work = recipe.batch_size * sum(macs(network, sets.shape) for network in networks)
+    torch.set_num_threads(1 if work < SMALL_STEP else THREADS)
 
 
 def optimizer_of(recipe: Recipe, distiller: Distiller) -> torch.optim.Optimizer:

@@ -1,0 +1,66 @@
+"""What went wrong, as the one line that the user needs."""
+
+import sysconfig
+import traceback
+from pathlib import Path
+
+import relatum
+
+LIBRARIES = tuple(
+    Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
+
+
+def explain(error: BaseException) -> tuple[str, int] | None:
+    """A line and an exit code for what the user can mend; ``None`` for a fault of ours."""
+    from torch import OutOfMemoryError
+
+    from relatum.checkpoint import Interrupted
+    from relatum.fit import NotFinite
+    from relatum.types import Fault
+
+    if isinstance(error, Interrupted):
+        return f"{error}, and saved; go on with --resume", 128 + error.signum
+    if isinstance(error, Fault | NotFinite):
+        return str(error), 2
+    said = f"{type(error).__name__}: {_first_line(error)}"
+    if place := users_place(error):
+        return f"{place}: {said}", 2
+    if isinstance(error, OutOfMemoryError | MemoryError) or "can't allocate memory" in said:
+        return "there is not enough memory; choose a smaller --set batch_size=… or --device cpu", 2
+    if isinstance(error, OSError):
+        return _refused(error), 2
+    return None
+
+
+def users_place(error: BaseException) -> str:
+    """The last line of a file of the user's own that an error came through; empty for none.
+
+    The user's are all files but those of the libraries and of relatum itself.
+    """
+    if isinstance(error, SyntaxError) and error.filename and _users(error.filename):
+        return f"{error.filename}, line {error.lineno}"
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if _users(each.filename)]
+    if not frames:
+        return ""
+    return f"{frames[-1].filename}, line {frames[-1].lineno}, in {frames[-1].name}"
+
+
+def _users(file: str) -> bool:
+    path = Path(file)
+    own = (Path(relatum.__file__).parent, *LIBRARIES)
+    # Debian keeps packages in folders that sysconfig does not name
+    packages = {"site-packages", "dist-packages"} & set(path.parts)
+    return path.is_file() and not packages and not any(path.is_relative_to(each) for each in own)
+
+
+def _refused(error: OSError) -> str:
+    """What the operating system, or a server, did not do."""
+    if error.filename is None or error.strerror is None:
+        return f"{type(error).__name__}: {_first_line(error)}"
+    return f"{error.filename}: {error.strerror}"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "no reason given"
