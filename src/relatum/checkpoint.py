@@ -91,9 +91,10 @@ def write(path: Path, content: bytes) -> None:
             finally:
                 os.close(folder)
     except OSError as error:
+        raise Fault(f"cannot write {path}: {error.strerror or error}") from error
+    finally:  # a second Ctrl-C leaves nothing behind either
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise Fault(f"cannot write {path}: {error.strerror or error}") from error
 
 
 class Saver:

@@ -1,6 +1,7 @@
 """One student, one teacher, one objective."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Self
 
 import torch
@@ -115,6 +116,27 @@ class Distiller:
             self._taught_anchors = self.teacher.encode(anchors)
         losses, said = self.learner(batch, taught, self._taught_anchors)
         return losses, said
+
+    def losses(self, batch: Batch) -> Losses:
+        """The losses alone, as training wants them: no layer runs that no term reads.
+
+        A decoder under a loss on the bottleneck, or the classifier of a teacher whose maps are
+        read, would cost its time for nothing.
+        """
+        with ExitStack() as stack:
+            for tapped, names in self._readings():
+                stack.enter_context(tapped.until(names))
+            losses, _ = self(batch)
+        return losses
+
+    def _readings(self) -> Iterator[tuple[Tapped, set[str]]]:
+        """The networks whose output no term reads, and the taps that are read of them."""
+        networks = {"student": self.student}
+        if isinstance(self.teacher, Teacher):
+            networks["teacher"] = self.teacher.tapped
+        for name, tapped in networks.items():
+            if not self.objective.reads_output(name) and (names := self.objective.reads(name)):
+                yield tapped, names
 
     def parameters(self) -> list[nn.Parameter]:
         """What learns: the student's parameters and those of the losses."""

@@ -163,7 +163,7 @@ class _Step:
         self._distiller.objective.at(progress)
         reduced = self._precision != torch.float32
         with torch.autocast(batch.images.device.type, self._precision, enabled=reduced):
-            losses, _ = self._distiller(batch)
+            losses = self._distiller.losses(batch)
         losses.total.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)

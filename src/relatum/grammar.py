@@ -42,6 +42,8 @@ def parse(text: str) -> tuple[Part, ...]:
         raise Fault(f"method {text!r}: 'none' is the student alone, it joins with nothing")
     if set(names) == {TASK}:
         raise Fault(f"method {text!r}: cross-entropy alone is called 'none'")
+    if names.count(TASK) > 1:
+        raise Fault(f"method {text!r}: cross-entropy is there twice")
     for part in parts:
         if part.name == "none" and (part.weight is not None or part.on is not None):
             raise Fault(f"method {text!r}: 'none' takes no weight and no tap")

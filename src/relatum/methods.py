@@ -55,15 +55,33 @@ class Setting:
         lists = " and ".join(", ".join(sorted(each)) for each in self._pair())
         raise Fault(f"both networks need the tap {wanted[0]!r}; they have {lists}")
 
+    def layer(self, usual: str) -> On:
+        """As ``tap``, for a loss that reads one layer.
+
+        Raises:
+            Fault: likewise, or the tap gives several.
+        """
+        on = self.tap(usual)
+        self.widths(on)
+        return on
+
     def widths(self, on: On) -> tuple[int, int]:
         """Width of the student's and of the teacher's value there, behind the batch."""
+        student, teacher = (Size(size[1:]).numel() for size in self.sizes(on))
+        return student, teacher
+
+    def sizes(self, on: On) -> list[Size]:
+        """Shape of the student's and of the teacher's value there.
+
+        Raises:
+            Fault: there are several layers.
+        """
         if not isinstance(on, str):
             raise Fault(f"this loss reads one tap, got {', '.join(on)}")
         sizes = [each[on] for each in self._pair()]
         if not all(isinstance(size, Size) for size in sizes):
             raise Fault(f"this loss reads one layer, and the tap {on!r} has several")
-        student, teacher = (Size(size[1:]).numel() for size in sizes)  # type: ignore[arg-type]
-        return student, teacher
+        return sizes  # type: ignore[return-value]
 
     def _pair(self) -> tuple[Shapes, Shapes]:
         if self.teacher is None:
@@ -121,7 +139,7 @@ def kd(setting: Setting) -> tuple[Stage, ...]:
             f" {_said(setting.student_says, setting.student)} and the teacher"
             f" {_said(setting.teacher_says, setting.teacher)}"
         )
-    terms = {"kd": Term(KD(), on=setting.on or "output", weight=0.9)}
+    terms = {"kd": Term(KD(), on=setting.layer("output"), weight=0.9)}
     return _distil(setting, terms, task_weight=0.1)
 
 
@@ -132,7 +150,7 @@ def sp(setting: Setting) -> tuple[Stage, ...]:
 
 def rrkd(setting: Setting) -> tuple[Stage, ...]:
     """RRKD: weight 1 on the embedding (the authors' notebook)."""
-    return _distil(setting, {"rrkd": Term(RRKD(), on=setting.tap("embedding"))})
+    return _distil(setting, {"rrkd": Term(RRKD(), on=setting.layer("embedding"))})
 
 
 def rrd(setting: Setting) -> tuple[Stage, ...]:
@@ -153,7 +171,7 @@ def lp(setting: Setting) -> tuple[Stage, ...]:
     not vanish, drives the student to a constant.
     """
     loss = LP(sigma="median", batch_invariant=True)
-    terms = {"lp": Term(loss, on=setting.tap("embedding"), weight=1.5)}
+    terms = {"lp": Term(loss, on=setting.layer("embedding"), weight=1.5)}
     if setting.shares_classes:
         terms["soft"] = Term(KD(temperature=1.0), weight=2.0)
     return _distil(setting, terms)
@@ -161,12 +179,12 @@ def lp(setting: Setting) -> tuple[Stage, ...]:
 
 def rkd(setting: Setting) -> tuple[Stage, ...]:
     """RKD: 25 · distances + 50 · angles on the embedding (RepDistiller)."""
-    return _distil(setting, {"rkd": Term(RKD(), on=setting.tap("embedding"))})
+    return _distil(setting, {"rkd": Term(RKD(), on=setting.layer("embedding"))})
 
 
 def pkt(setting: Setting) -> tuple[Stage, ...]:
     """PKT: weight 30,000 on the embedding (RepDistiller)."""
-    return _distil(setting, {"pkt": Term(PKT(), on=setting.tap("embedding"), weight=30000.0)})
+    return _distil(setting, {"pkt": Term(PKT(), on=setting.layer("embedding"), weight=30000.0)})
 
 
 METHODS: dict[str, Method] = {
@@ -194,7 +212,9 @@ def _distil(
 
 
 def _rrd(year: str, setting: Setting) -> Term:
-    on = setting.tap("embedding")
+    on = setting.layer("embedding")
+    if any(len(each) != 2 for each in setting.sizes(on)):
+        raise Fault(f"rrd projects vectors, and {on!r} gives maps; choose another tap (rrd@TAP)")
     # 16,384 of CIFAR's 50,000: a queue that outlives an epoch holds samples twice
     size = min(16384, max(setting.samples // 3, 1))
     return Term(RRD.preset(year, *setting.widths(on), queue_size=size), on=on)

@@ -124,13 +124,20 @@ class Objective(nn.Module):
 
     def reads(self, network: str) -> set[str]:
         """The taps that the terms read of the ``"student"`` or of the ``"teacher"``."""
+        return self._read(network) - {"output"}
+
+    def reads_output(self, network: str) -> bool:
+        """Whether some term reads what the ``"student"`` or the ``"teacher"`` itself returns."""
+        return "output" in self._read(network)
+
+    def _read(self, network: str) -> set[str]:
         found: set[str] = set()
         for name, term in self.terms.items():
             for need in self._needs[name]:
                 if need.startswith(network):
                     on = term.tap(need)
                     found.update((on,) if isinstance(on, str) else on)
-        return found - {"output"}
+        return found
 
     def at(self, progress: float) -> None:
         """Set the weights for this point of the training; nothing happens to constant ones."""
@@ -168,7 +175,7 @@ class Objective(nn.Module):
                     raise Fault(f"term {name!r} needs {need}, but there are none")
                 if value is not None:
                     values[need] = value
-            part = term.loss(**values)
+            part = _scalar(name, term.loss(**values))
             if not whole:
                 part = part * desk.share
             parts[name] = part.detach()
@@ -231,6 +238,16 @@ class _Desk:
         if key not in self._gathered:
             self._gathered[key] = world.gather(rows, self._counts)
         return self._gathered[key]
+
+
+def _scalar(name: str, part: Tensor) -> Tensor:
+    """Refuse a loss that gives anything but one number."""
+    if isinstance(part, Tensor) and part.ndim == 0:
+        return part
+    got = f"shape {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__
+    raise Fault(
+        f"term {name!r}: a loss gives one number (a scalar tensor, as by .mean()), got {got}"
+    )
 
 
 def _modules(terms: Mapping[str, Term]) -> nn.ModuleDict:

@@ -1,7 +1,7 @@
 """Read the inside of any network without editing it."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import partial
 from typing import Any, Literal, NamedTuple, Self
@@ -23,6 +23,10 @@ class Tap(NamedTuple):
 
 Taps = Mapping[str, Tap | tuple[Tap, ...]]
 """A name for each place to read; several layers under one name are read as a tuple."""
+
+
+class _Enough(BaseException):
+    """Ends a forward pass whose later layers nobody reads; no ``except Exception`` catches it."""
 
 
 class Tapped(nn.Module):
@@ -60,22 +64,20 @@ class Tapped(nn.Module):
         self._listening = False
         self._caught: dict[Tap, Tensor] = {}
         self._versions: dict[Tap, int] = {}
+        self._until: frozenset[str] | None = None
+        self._last: frozenset[Tap] | None = None
+        self._proven: set[frozenset[str]] = set()
         self._hooks: dict[Tap, RemovableHandle] = {}
         if "output" in self.taps:
             raise Fault("no tap may be called 'output': that is what the network itself returns")
         modules = dict(network.named_modules())
-        for name, tap in self._places():
+        for name, tap in _places(self.taps):
             if tap.path not in modules:
                 raise Fault(_no_module(name, tap, network, modules))
             if tap.at not in ("input", "output"):
                 raise Fault(f"tap {name!r}: at is 'input' or 'output', got {tap.at!r}")
             if tap not in self._hooks:
                 self._hooks[tap] = self._attach(tap, modules[tap.path])
-
-    def _places(self) -> Iterator[tuple[str, Tap]]:
-        for name, taps in self.taps.items():
-            for tap in (taps,) if isinstance(taps, Tap) else taps:
-                yield name, tap
 
     def _attach(self, tap: Tap, module: nn.Module) -> RemovableHandle:
         # Bound methods, not lambdas: a deep copy's hooks then belong to the copy, and it pickles.
@@ -106,21 +108,37 @@ class Tapped(nn.Module):
             )
         self._caught[tap] = value
         self._versions[tap] = version_of(value)
+        if self._last is not None and self._last <= self._caught.keys():
+            raise _Enough
 
     def only(self, names: set[str]) -> Self:
         """Keep these taps and let go of the others, which saves the memory of what they hold."""
         self.taps = {name: taps for name, taps in self.taps.items() if name in names}
-        kept = {tap for _, tap in self._places()}
+        kept = {tap for _, tap in _places(self.taps)}
         for tap in [tap for tap in self._hooks if tap not in kept]:
             self._hooks.pop(tap).remove()
         return self
+
+    @contextmanager
+    def until(self, names: Iterable[str]) -> Iterator[None]:
+        """Run the network no further than to the last of these taps, for a while.
+
+        What is captured then holds these taps alone, and an empty output. Layers behind them
+        draw no dropout and gather no statistics. A few of the first images run through the
+        whole network, at rest, so that a tap which cannot be read is refused as ever.
+        """
+        before, self._until = self._until, frozenset(names)
+        try:
+            yield
+        finally:
+            self._until = before
 
     def prepare(self, images: Images) -> Images:
         """Images in [0, 1] to what this network eats: its size, its mean, its deviation."""
         size = self.input.size
         if size is not None and tuple(images.shape[-2:]) != size:
             images = F.interpolate(images, size, mode="bilinear", antialias=True)
-        return (images - self.mean) / self.std
+        return (images - self.mean).div_(self.std)
 
     def forward(self, images: Images) -> Captured:
         """The network's output and every tap, for images in [0, 1]."""
@@ -128,12 +146,29 @@ class Tapped(nn.Module):
 
     def read(self, prepared: Images) -> Captured:
         """As ``forward``, for images that were prepared already."""
+        until = self._until
+        if until is None or torch.compiler.is_compiling():
+            return self._read(prepared, self.taps)
+        taps = {name: self.taps[name] for name in until}
+        if until not in self._proven:
+            with at_rest(self.network):
+                self._read(prepared[:2], self.taps)
+            self._proven.add(until)
+        self._last = frozenset(tap for _, tap in _places(taps))
+        try:
+            return self._read(prepared, taps)
+        finally:
+            self._last = None
+
+    def _read(self, prepared: Images, wanted: Taps) -> Captured:
         self._caught = {}
         self._listening = True
+        output = prepared.new_empty(0)
         try:
-            output = self.network(prepared)
-            check_output(output, self.network)
-            taps = {name: self._value(name, tap) for name, tap in self.taps.items()}
+            with suppress(_Enough):
+                output = self.network(prepared)
+                check_output(output, self.network)
+            taps = {name: self._value(name, tap) for name, tap in wanted.items()}
         finally:
             self._listening = False
             self._caught = {}
@@ -154,6 +189,12 @@ class Tapped(nn.Module):
                 " output, or build the network with inplace=False"
             )
         return value
+
+
+def _places(taps: Taps) -> Iterator[tuple[str, Tap]]:
+    for name, each in taps.items():
+        for tap in (each,) if isinstance(each, Tap) else each:
+            yield name, tap
 
 
 def version_of(value: Tensor) -> int:

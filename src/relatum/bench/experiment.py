@@ -16,6 +16,9 @@ from relatum.run import Display, Silent, run
 from relatum.run.run import FILES, RECIPE
 from relatum.types import Fault
 
+OWN = re.compile(r"teacher|[^/]+/seed-[0-9]+")
+"""Where in its folder an experiment has its runs."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -67,6 +70,9 @@ def run_all(
     for cell in cells:
         if stop is not None:
             stop.check()
+        if cell.recipe.teacher in {str(out / each.cell.folder) for each in failures}:
+            failures.append(Failure(cell, "its teacher failed"))
+            continue
         try:
             record = run(
                 cell.recipe,
@@ -97,12 +103,22 @@ def claim(out: Path, resume: bool, overwrite: bool) -> None:
     """Make sure that a folder may be written to.
 
     Raises:
-        Fault: there are runs in it, and nobody said what to do with them; or it is no folder.
+        Fault: there are runs in it, and nobody said what to do with them, or they are not of
+            one experiment, so that to delete them would be a mishap; or it is no folder.
     """
+    if resume and overwrite:
+        raise Fault("--resume goes on and --overwrite begins again: give one of them")
     if out.exists() and not out.is_dir():
         raise Fault(f"{out} is a file; choose another --out")
     there = sorted(path.parent for path in out.rglob(RECIPE)) if out.exists() else []
     if there and overwrite:
+        if strange := [
+            folder for folder in there if not OWN.fullmatch(str(folder.relative_to(out)))
+        ]:
+            raise Fault(
+                f"{out} holds more than one experiment ({strange[0]}), and --overwrite would"
+                " delete it all; choose another --out"
+            )
         for folder in there:
             for name in FILES:
                 (folder / name).unlink(missing_ok=True)

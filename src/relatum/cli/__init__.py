@@ -23,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(distill)
 app.command()(teach)
@@ -32,7 +33,7 @@ app.command(name="list")(names)
 app.command()(report)
 
 # Newer versions of typer have a click of their own, older ones that of the package click.
-UsageProblem = next(
+UsageProblem: type[Exception] = next(
     each for each in typer.BadParameter.__mro__ if each.__name__ == "ClickException"
 )
 

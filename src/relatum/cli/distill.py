@@ -56,6 +56,7 @@ def distill(
     and rrd, and three seeds; a table and a report at the end.
     """
     from relatum.bench.experiment import claim, run_all
+    from relatum.bench.rehearsal import rehearse
     from relatum.checkpoint import stop_on_signals
     from relatum.cli.display import shown
 
@@ -65,7 +66,7 @@ def distill(
         "precision": precision,
         "epochs": epochs,
     }
-    changes = options.changes_of(set_)
+    changes = options.changes_of(set_, ("seed", "method", "teacher") if recipe is None else ())
     if recipe is not None:
         cells = _again(recipe, changes, shared)
         folder = out or Path("runs") / f"{cells[0].label}-again"
@@ -74,6 +75,8 @@ def distill(
         folder = out or Path("runs") / data.rstrip("/").split("/")[-1].replace(":", "-")
         made = _Wanted(data, teacher, student, method, baseline, labels)
         cells = _cells(made, changes, shared, numbers, folder)
+    claim(folder, resume or overwrite, False)
+    rehearse(cells, folder, device=place, download=download)
     claim(folder, resume, overwrite)
     with stop_on_signals() as stop, shown(len(cells)) as display:
         records, failures = run_all(

@@ -22,7 +22,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, Interrupted):
         return f"{error}, and saved; go on with --resume", 128 + error.signum
     if isinstance(error, Fault | NotFinite):
-        return str(error), 2
+        place = users_place(error.__cause__) if error.__cause__ else ""
+        return f"{error} ({place})" if place else str(error), 2
     said = f"{type(error).__name__}: {_first_line(error)}"
     if place := users_place(error):
         return f"{place}: {said}", 2

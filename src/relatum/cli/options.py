@@ -49,7 +49,7 @@ def device_of(text: str) -> "torch.device":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(text)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()  # 'meta' makes tensors, and there is nothing in them
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         line = (str(error) or "not available").splitlines()[0]
         raise Fault(f"no device {text!r} here ({line}); try --device cpu") from error
@@ -84,11 +84,15 @@ def seeds_of(seeds: str | None, seed: int | None, usual: tuple[int, ...]) -> tup
     return found
 
 
-def changes_of(pairs: list[str] | None) -> dict[str, Any]:
+def changes_of(pairs: list[str] | None, elsewhere: tuple[str, ...] = ()) -> dict[str, Any]:
     """The fields that ``--set key=value`` changes; values are JSON or plain text.
 
+    Args:
+        pairs: the texts.
+        elsewhere: fields that have an option of their own, which would win silently.
+
     Raises:
-        Fault: a text has no ``=``, or a field does not exist.
+        Fault: a text has no ``=``, or a field has an option of its own.
     """
     from relatum.recipes.recipe import Recipe
     from relatum.types import Fault
@@ -99,6 +103,8 @@ def changes_of(pairs: list[str] | None) -> dict[str, Any]:
         if not equals:
             raise Fault(f"--set wants key=value, got {pair!r}")
         name = name.strip()
+        if name in elsewhere:
+            raise Fault(f"--set {name}=… has no effect here: use --{name}")
         try:
             value: Any = json.loads(text)
         except json.JSONDecodeError:

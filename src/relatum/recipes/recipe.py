@@ -45,7 +45,7 @@ class Recipe(BaseModel):
     dropout: float | None = Field(default=None, ge=0.0, lt=1.0)
     """Probability for every dropout layer of the student; the network's own when ``None``."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Of initialisation, order, augmentation and dropout."""
     epochs: int = Field(default=30, ge=0)
     batch_size: int = Field(default=64, gt=0)

@@ -1,8 +1,11 @@
 """Where a run tells how far it is. The command draws it; a library user hears nothing."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
+from relatum.data import Batches
 from relatum.record import Record, Row
+from relatum.types import Batch
 
 
 class Display(Protocol):
@@ -41,3 +44,19 @@ class Silent:
 
     def end(self, record: Record) -> None:
         """Nothing."""
+
+
+class Watched:
+    """Batches that tell a display when they are asked for."""
+
+    def __init__(self, batches: Batches, display: Display) -> None:
+        self._batches, self._display = batches, display
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """As the batches themselves give it."""
+        for batch in self._batches.epoch(number, start):
+            yield batch
+            self._display.advance()

@@ -17,13 +17,19 @@ from relatum.evaluate import (
     relation_gap,
 )
 from relatum.methods import Setting
+from relatum.objective import Objective
 from relatum.recipes.recipe import Recipe
+from relatum.record import Row
 from relatum.run.sets import Sets, evaluation_batches
 from relatum.taps import Tapped
 from relatum.teachers import Teacher
 
 RELATED = 2000
 """Test images whose relations are compared."""
+VALIDATED = 500
+"""Validation images whose relations are compared after every epoch, where there is no accuracy."""
+OF_OUTPUT = ("top1", "top5", "agreement", "reconstruction")
+"""Metrics of what the student itself returns: chance, where only its inside was taught."""
 SHOWN = 50
 """Test images whose relation matrices are kept, to be looked at."""
 
@@ -34,12 +40,24 @@ def _collect(tapped: Tapped, data: Resident) -> Collected:
 
 
 def measure(
-    student: Tapped, teacher: Teacher | None, setting: Setting, data: Resident
+    student: Tapped,
+    teacher: Teacher | None,
+    setting: Setting,
+    data: Resident,
+    *,
+    related: int = RELATED,
 ) -> dict[str, float]:
     """All that one pass over some images tells of a student, and its teacher beside it.
 
     Percent, but for gaps (0 to 1, less is better), ``cka`` (0 to 1, more is better) and
     ``reconstruction`` (mean squared error per pixel).
+
+    Args:
+        student: at rest while it is measured.
+        teacher: compared with, if there is one.
+        setting: what may be asked of the two.
+        data: the images.
+        related: how many of them, from the first, have their relations compared; none at 0.
     """
     said = _collect(student, data)
     found: dict[str, float] = {}
@@ -52,8 +70,8 @@ def measure(
     taught = _collect(teacher.tapped, data)
     if setting.shares_classes:
         found["agreement"] = agreement(said.values["output"], taught.values["output"])
-    if "embedding" in said.values and "embedding" in taught.values:
-        ours, theirs = (each.values["embedding"][:RELATED] for each in (said, taught))
+    if related and "embedding" in said.values and "embedding" in taught.values:
+        ours, theirs = (each.values["embedding"][:related] for each in (said, taught))
         found |= {f"gap_{kind}": gap for kind, gap in relation_gap(ours, theirs).items()}
         found["cka"] = cka(ours, theirs)
     return found
@@ -93,12 +111,32 @@ def share_kept(student: dict[str, float], teacher: dict[str, float]) -> dict[str
     return {}
 
 
-def validation_metric(found: dict[str, float]) -> tuple[str, float] | None:
-    """What "best" is chosen by, and its value such that more is better."""
-    for name, sign in (("top1", 1.0), ("gap_cosine", -1.0), ("reconstruction", -1.0)):
-        if name in found:
-            return name, sign * found[name]
-    return None
+def validate(
+    student: Tapped, teacher: Teacher | None, setting: Setting, recipe: Recipe, data: Resident
+) -> dict[str, float]:
+    """What is measured after every epoch: cheap, but for what "best" needs."""
+    by = chosen_by(setting, recipe)
+    related = VALIDATED if by == "gap_cosine" else 0
+    return measure(student, teacher, setting, data, related=related)
+
+
+def learnt(found: dict[str, float], objective: Objective) -> dict[str, float]:
+    """Without what is measured of the output, where no term taught the student to give any."""
+    if objective.reads_output("student"):
+        return found
+    return {name: value for name, value in found.items() if name not in OF_OUTPUT}
+
+
+def chosen_by(setting: Setting, recipe: Recipe) -> str:
+    """The metric that "best" is chosen by: accuracy, or else what the student is taught."""
+    if setting.supervised:
+        return "top1"
+    return "reconstruction" if recipe.method == "none" else "gap_cosine"
+
+
+def better(metric: str, one: float, other: float) -> bool:
+    """Whether one value of a metric is better than another."""
+    return one > other if metric == "top1" else one < other
 
 
 def _reconstruction(student: Tapped, data: Resident, output: Tensor) -> float:
@@ -132,3 +170,15 @@ def _shown(data: Resident) -> Tensor:
     each = max(SHOWN // len(present), 1)
     places = [(labels == label).nonzero().flatten()[:each] for label in present[:SHOWN]]
     return torch.cat(places)
+
+
+def best_row(rows: list[Row], metric: str) -> int | None:
+    """The place of the best row by a metric on the validation part; the first of equals."""
+    name = f"validation_{metric}"
+    best: int | None = None
+    for place, row in enumerate(rows):
+        if name in row.metrics and (
+            best is None or better(metric, row.metrics[name], rows[best].metrics[name])
+        ):
+            best = place
+    return best

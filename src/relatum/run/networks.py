@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from relatum import models
-from relatum.checkpoint import about_weights, fingerprint, load_weights
+from relatum.checkpoint import about_weights, fingerprint, first_line, load_weights
 from relatum.discovery import find_taps
 from relatum.methods import Says, Setting
 from relatum.recipes.recipe import Recipe
@@ -43,8 +43,14 @@ class Pair:
     teacher_run: Path | None = None
 
 
-def pair_of(recipe: Recipe, sets: Sets, device: torch.device) -> Pair:
+def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | None = None) -> Pair:
     """Build, load and tap the networks of a recipe, and look at what they give.
+
+    Args:
+        recipe: names them.
+        sets: the images that they will see.
+        device: where to.
+        stand_in: a model that takes the teacher's place, untrained, for a rehearsal.
 
     Raises:
         Fault: a network is unknown or does not fit the set, or the teacher's weights are
@@ -54,11 +60,14 @@ def pair_of(recipe: Recipe, sets: Sets, device: torch.device) -> Pair:
     network = models.create(recipe.student, **_made_for(sets))
     if recipe.dropout is not None:
         _set_dropout(network, recipe.dropout, recipe.student)
-    student = tap(network, sets.input, images).to(device)
+    student = _tapped(recipe.student, network, sets.input, images).to(device)
     teacher, name, run = None, "", None
     if recipe.teacher is not None:
-        bare, name, input, run = load_teacher(recipe.teacher, sets)
-        teacher = Teacher(bare, tap(bare, input, images).taps, input).to(device)
+        if stand_in is None:
+            bare, name, input, run = load_teacher(recipe.teacher, sets)
+        else:
+            bare, name, input = models.create(stand_in, **_made_for(sets)), stand_in, sets.input
+        teacher = Teacher(bare, _tapped(name, bare, input, images).taps, input).to(device)
     classes = len(sets.classes) if sets.classes and recipe.labels else None
     student_shapes = shapes(student, images)
     teacher_shapes = {} if teacher is None else shapes(teacher.tapped, images)
@@ -138,6 +147,19 @@ def tap(network: nn.Module, input: Input, images: Images) -> Tapped:
     """A network with its declared taps, or those found."""
     prepared = Tapped(network, {}, input).prepare(images)
     return Tapped(network, find_taps(network, prepared), input)
+
+
+def _tapped(name: str, network: nn.Module, input: Input, images: Images) -> Tapped:
+    """As ``tap``, with one line for a network that cannot be run on such images."""
+    try:
+        tapped = tap(network, input, images)
+        shapes(tapped, images)
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        if isinstance(error, Fault):
+            raise
+        size = " by ".join(map(str, images.shape[1:]))
+        raise Fault(f"{name} cannot be run on images of {size}: {first_line(error)}") from error
+    return tapped
 
 
 def _some(sets: Sets) -> Images:

@@ -54,8 +54,16 @@ class Prepared:
         return distiller, distiller.rest(next(self.batches.epoch(1)))
 
 
-def prepare(recipe: Recipe, device: torch.device, download: bool = False) -> Prepared:
+def prepare(
+    recipe: Recipe, device: torch.device, download: bool = False, stand_in: str | None = None
+) -> Prepared:
     """Load and build what a recipe names. Seeds the randomness of the process.
+
+    Args:
+        recipe: what is run.
+        device: where.
+        download: fetch the set if it is missing.
+        stand_in: a model that takes the teacher's place, untrained, for a rehearsal.
 
     Raises:
         Fault: something is unknown, missing, damaged, or does not fit.
@@ -65,7 +73,7 @@ def prepare(recipe: Recipe, device: torch.device, download: bool = False) -> Pre
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
     torch.manual_seed(recipe.seed)
-    pair = pair_of(recipe, sets, device)
+    pair = pair_of(recipe, sets, device, stand_in)
     _set_threads(recipe, sets, pair)
     # after the student, so that one seed gives all methods the same one to begin with
     plan = stages(recipe.method, pair.setting)

@@ -1,7 +1,6 @@
 """One run: a recipe trained, measured and recorded in a folder of its own."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import torch
 from safetensors.torch import save
 
 from relatum.checkpoint import Saver, Stop, load_weights, save_weights, state_of, write
-from relatum.data import Batches
 from relatum.distiller import Distiller
 from relatum.evaluate import encoder_parameters, macs, parameters
 from relatum.fit import Epoch, Position, fit
@@ -19,11 +17,11 @@ from relatum.recipes.plan import Alteration
 from relatum.recipes.recipe import Recipe
 from relatum.record import NAME, Record, Row, TeacherRecord, environment, read_rows
 from relatum.run import measure
-from relatum.run.display import Display, Silent
+from relatum.run.display import Display, Silent, Watched
 from relatum.run.networks import WEIGHTS, Pair, about_network
 from relatum.run.prepare import Prepared, optimizer_of, prepare
 from relatum.run.sets import Sets
-from relatum.types import Batch, Fault
+from relatum.types import Fault
 
 RECIPE, METRICS, CHECKPOINT = "recipe.json", "metrics.jsonl", "checkpoint.pt"
 BEST, RELATIONS = "best.safetensors", "relations.safetensors"
@@ -58,7 +56,7 @@ def run(
         device: where.
         resume: go on with what is in the folder, to the same bits as without a break; a
             finished run is only read.
-        overwrite: delete the run in the folder first.
+        overwrite: delete the run in the folder, as soon as nothing forbids the new one.
         download: fetch the set if it is missing.
         stop: asked after every step.
         display: told how far it is.
@@ -72,15 +70,13 @@ def run(
     job = _Run(recipe, folder, label, torch.device(device), stop or Stop(), display or Silent())
     if finished := _claim(recipe, folder, resume, overwrite):
         return finished
-    return job.go(download, alter)
+    return job.go(download, alter, overwrite)
 
 
 def _claim(recipe: Recipe, folder: Path, resume: bool, overwrite: bool) -> Record | None:
     """Make sure that the folder is this run's to write in; a finished run is given back."""
-    there = [folder / name for name in FILES if (folder / name).exists()]
+    there = any((folder / name).exists() for name in FILES)
     if overwrite:
-        for path in there:
-            path.unlink()
         return None
     if there and not resume:
         raise Fault(
@@ -110,16 +106,26 @@ class _Run:
     stop: Stop
     display: Display
 
-    def go(self, download: bool, alter: Alteration | None) -> Record:
+    def go(self, download: bool, alter: Alteration | None, overwrite: bool) -> Record:
         ready = prepare(self.recipe, self.device, download)
-        write(self.folder / RECIPE, self.recipe.model_dump_json(indent=1).encode())
         rows: list[Row] = []
         idle: set[str] = set()
         for number, stage in enumerate(ready.stages):
             distiller, resting = ready.distiller(stage, alter)
             idle |= set(resting)
+            if not number:  # all that could be refused was not
+                self._begin(overwrite)
             self._train(number, stage, distiller, ready, rows)
         return self._finish(ready, rows, tuple(sorted(idle)))
+
+    def _begin(self, overwrite: bool) -> None:
+        """Clear the folder of what is not wanted and of what a killed process left half written."""
+        for name in FILES:
+            if overwrite:
+                (self.folder / name).unlink(missing_ok=True)
+            for path in self.folder.glob(f".{name}.*"):
+                path.unlink(missing_ok=True)
+        write(self.folder / RECIPE, self.recipe.model_dump_json(indent=1).encode())
 
     def _train(
         self,
@@ -129,7 +135,7 @@ class _Run:
         ready: Prepared,
         rows: list[Row],
     ) -> None:
-        recipe, sets, pair, batches = self.recipe, ready.sets, ready.pair, ready.batches
+        recipe, pair, batches = self.recipe, ready.pair, ready.batches
         epochs = recipe.epochs if stage.epochs is None else stage.epochs
         optimizer = optimizer_of(recipe, distiller)
         saver = Saver(
@@ -153,7 +159,7 @@ class _Run:
         schedule = recipe.schedule_of()
         for epoch in fit(
             distiller,
-            _Watched(batches, self.display),
+            Watched(batches, self.display),
             optimizer,
             schedule,
             epochs,
@@ -162,7 +168,7 @@ class _Run:
             saver=saver,
         ):
             rate = recipe.learning_rate * schedule((epoch.number - 1) / max(epochs, 1))
-            row = self._row(number, epoch, rate, sets, pair, rows)
+            row = self._row(number, epoch, rate, ready, rows)
             rows.append(row)
             with (self.folder / METRICS).open("a") as file:
                 file.write(_line(row))
@@ -174,19 +180,24 @@ class _Run:
     def _label(self) -> str:
         return self.label or self.recipe.method
 
+    def _by(self, pair: Pair) -> str:
+        return measure.chosen_by(pair.setting, self.recipe)
+
     def _about(self, pair: Pair) -> dict[str, Any]:
         fields = self.recipe.model_dump(mode="json", exclude={"data_root", "teacher"})
         return {**fields, "teacher_sha256": pair.teacher_sha256}
 
-    def _row(
-        self, stage: int, epoch: Epoch, rate: float, sets: Sets, pair: Pair, rows: list[Row]
-    ) -> Row:
+    def _row(self, number: int, epoch: Epoch, rate: float, ready: Prepared, rows: list[Row]) -> Row:
+        sets, pair, objective = ready.sets, ready.pair, ready.stages[number].objective
         metrics: dict[str, float] = {}
         if sets.validation is not None:
-            found = measure.measure(pair.student, pair.teacher, pair.setting, sets.validation)
+            found = measure.validate(
+                pair.student, pair.teacher, pair.setting, self.recipe, sets.validation
+            )
+            found = measure.learnt(found, objective)
             metrics = {f"validation_{name}": value for name, value in found.items()}
         row = Row(
-            stage=stage,
+            stage=number,
             epoch=epoch.number,
             learning_rate=rate,
             losses=dict(epoch.losses),
@@ -195,21 +206,24 @@ class _Run:
             samples=epoch.samples,
             seconds=epoch.seconds,
         )
-        if _best([*rows, row]) == len(rows):
+        if measure.best_row([*rows, row], self._by(pair)) == len(rows):
             save_weights(pair.student.network, self.folder / BEST, about_network(self.recipe, sets))
         return row
 
     def _finish(self, ready: Prepared, rows: list[Row], idle: tuple[str, ...]) -> Record:
         recipe, sets, pair = self.recipe, ready.sets, ready.pair
         student = pair.student
+        objective = ready.stages[-1].objective
         metrics = measure.measure(student, pair.teacher, pair.setting, sets.test)
+        metrics = measure.learnt(metrics, objective)
         metrics |= measure.probe(student, recipe, sets)
         teacher = None if pair.teacher is None else self._teacher(pair.teacher, sets, pair)
         if teacher is not None:
             metrics |= measure.share_kept(metrics, teacher.metrics)
-        best = _best(rows)
+        best = measure.best_row(rows, self._by(pair))
         if best is not None:
-            metrics |= self._measure_best(sets, pair)
+            found = measure.learnt(self._measure_best(sets, pair), objective)
+            metrics |= {f"best_{name}": value for name, value in found.items()}
         save_weights(student.network, self.folder / WEIGHTS, about_network(recipe, sets))
         shown = measure.shown_relations(student, pair.teacher, sets.test)
         write(self.folder / RELATIONS, save(shown))
@@ -259,34 +273,7 @@ class _Run:
         load_weights(network, self.folder / BEST)
         found = measure.measure(pair.student, pair.teacher, pair.setting, sets.test)
         network.load_state_dict(last)
-        return {f"best_{name}": value for name, value in found.items()}
-
-
-class _Watched:
-    """Batches that tell a display when they are asked for."""
-
-    def __init__(self, batches: Batches, display: Display) -> None:
-        self._batches, self._display = batches, display
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        for batch in self._batches.epoch(number, start):
-            yield batch
-            self._display.advance()
-
-
-def _best(rows: list[Row]) -> int | None:
-    """The place of the best row by validation; the first of equals."""
-    best: tuple[float, int] | None = None
-    for place, row in enumerate(rows):
-        plain = {name.removeprefix("validation_"): value for name, value in row.metrics.items()}
-        if chosen := measure.validation_metric(plain):
-            value = chosen[1]
-            if best is None or value > best[0]:
-                best = (value, place)
-    return None if best is None else best[1]
+        return found
 
 
 def _notes(recipe: Recipe, ready: Prepared) -> tuple[str, ...]:
