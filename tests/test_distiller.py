@@ -116,9 +116,13 @@ def test_rest_names_a_decoder_and_changes_nothing_else() -> None:
     distiller = Distiller(student, toys.teacher(), objective)
     distiller.train()
     names = distiller.rest(toys.batch())
-    assert set(names) == {f"decoder.{n}" for n, _ in network.get_submodule("decoder").named_parameters()}
+    assert set(names) == {
+        f"decoder.{n}" for n, _ in network.get_submodule("decoder").named_parameters()
+    }
     learning = {name for name, each in student.network.named_parameters() if each.requires_grad}
-    assert learning == {f"encoder.{n}" for n, _ in network.get_submodule("encoder").named_parameters()}
+    assert learning == {
+        f"encoder.{n}" for n, _ in network.get_submodule("encoder").named_parameters()
+    }
     assert len(distiller.parameters()) == 4 + 2  # and the student's head of RRD, not the teacher's
 
 
@@ -213,3 +217,73 @@ def test_an_auto_encoder_learns_alone() -> None:
         Tapped(network, network.taps), None, Objective(reconstruction=Term(Reconstruction()))
     )
     assert distiller.rest(toys.batch(labels=False)) == []
+
+
+# Forward passes that end early ------------------------------------------------------------------
+
+
+def test_losses_alone_are_the_same_losses() -> None:
+    objective = Objective(
+        sp=Term(SP(), on=("maps", "stages")), rrkd=Term(RRKD(), on="embedding", weight=2.0)
+    )
+    distiller = Distiller(toys.student(), toys.teacher(), objective, torch.rand(5, 1, 6, 6))
+    ran: list[str] = []
+    for network in (distiller.student.network, distiller.teacher.network):  # type: ignore[union-attr]
+        network.get_submodule("fc").register_forward_hook(lambda *_: ran.append("fc"))
+    batch = toys.batch()
+    distiller.losses(batch)
+    ran.clear()
+    results = []
+    for ask in (distiller.losses, lambda batch: distiller(batch)[0]):
+        torch.manual_seed(0)
+        losses = ask(batch)
+        grads = torch.autograd.grad(losses.total, distiller.parameters(), allow_unused=True)
+        results.append((losses.total, *(each for each in grads if each is not None)))
+        ran.append("between")
+    assert ran == ["between", "fc", "fc", "fc", "between"]  # student, its anchors, teacher
+    assert len(results[0]) == len(results[1]) == 5
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+
+
+def test_what_reads_the_output_runs_to_the_end() -> None:
+    objective = Objective(ce=Term(CrossEntropy()), sp=Term(SP(), on="maps", weight=3.0))
+    distiller = Distiller(toys.student(dropout=0.0), toys.teacher(), objective)
+    batch = toys.batch()
+    assert torch.equal(distiller.losses(batch).total, distiller(batch)[0].total)
+
+
+class Watched(nn.Module):
+    """Passes on what it gets, and counts how often while it trains or teaches whole batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = 0
+
+    def forward(self, rows: Tensor) -> Tensor:
+        self.rows += len(rows)
+        return rows
+
+
+def with_watched_ends(objective: Objective) -> tuple[Watched, Watched, Distiller]:
+    student, taught = toys.student(dropout=0.0), toys.teacher()
+    ends = Watched(), Watched()
+    for end, network in zip(ends, (student.network, taught.network), strict=True):
+        network.fc = nn.Sequential(network.fc, end)
+    return *ends, Distiller(student, taught, objective)
+
+
+def test_the_losses_alone_run_no_layer_that_no_term_reads() -> None:
+    student, taught, distiller = with_watched_ends(Objective(sp=Term(SP(), on="maps")))
+    batch = toys.batch()
+    for _ in range(3):
+        losses = distiller.losses(batch)
+    assert student.rows == taught.rows == 2  # to see once that the taps can be read
+    torch.testing.assert_close(losses.total, distiller(batch)[0].total, rtol=0, atol=0)
+    assert student.rows == taught.rows == 2 + len(batch)
+
+
+def test_the_losses_alone_run_what_a_term_reads() -> None:
+    objective = Objective(ce=Term(CrossEntropy()), sp=Term(SP(), on="maps"))
+    student, taught, distiller = with_watched_ends(objective)
+    distiller.losses(toys.batch())
+    assert (student.rows, taught.rows) == (8, 2)

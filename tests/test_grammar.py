@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
@@ -184,7 +185,7 @@ def test_earlier_stages_of_joined_methods_come_first(monkeypatch: pytest.MonkeyP
 
 # One's own --------------------------------------------------------------------------------------
 
-OWN = '''
+OWN = """
 import torch
 from torch import nn
 
@@ -216,7 +217,7 @@ class Asks(nn.Module):
 
 def function(student, teacher):
     return student.mean()
-'''
+"""
 
 
 @pytest.fixture
@@ -224,6 +225,12 @@ def own(tmp_path: Path) -> str:
     path = tmp_path / "my_losses.py"
     path.write_text(OWN)
     return str(path)
+
+
+def made(text: str) -> Any:
+    """What a loss was built with."""
+    loss: Any = terms(text)["Sized"].loss
+    return loss.made
 
 
 def test_a_loss_of_ones_own(own: str) -> None:
@@ -239,8 +246,8 @@ def test_a_loss_of_ones_own(own: str) -> None:
 
 
 def test_it_is_built_with_what_it_asks_for(own: str) -> None:
-    assert terms(f"{own}:Sized")["Sized"].loss.made == (12, 64, 50_000, 10, 2.0, {})
-    assert terms(f"{own}:Sized@maps")["Sized"].loss.made[:2] == (48, 256)
+    assert made(f"{own}:Sized") == (12, 64, 50_000, 10, 2.0, {})
+    assert made(f"{own}:Sized@maps")[:2] == (48, 256)
     with pytest.raises(Fault, match="the tap 'stages' has several"):
         terms(f"{own}:Sized@stages")
 

@@ -13,7 +13,19 @@ ORDER = [
     *["types", "imports", "precision", "relations", "divergences", "memory", "world", "taps"],
     "discovery",
     *["schedules", "models", "data", "datasets", "losses", "objective", "teachers", "distiller"],
-    *["fit", "evaluate", "checkpoint", "methods", "grammar", "recipes", "record", "run", "bench", "report"],
+    *[
+        "fit",
+        "evaluate",
+        "weights",
+        "checkpoint",
+        "methods",
+        "grammar",
+        "recipes",
+        "record",
+        "run",
+        "bench",
+        "report",
+    ],
     *["doctor", "export", "integrations"],
 ]
 ABOVE = {"__init__", "__main__", "cli"}

@@ -1,6 +1,7 @@
 """Methods by name: which losses, on which taps, at the papers' weights."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from torch import Size
@@ -8,7 +9,7 @@ from torch import Size
 from relatum.losses import KD, LP, PKT, RKD, RRD, RRKD, SP, CrossEntropy, Reconstruction
 from relatum.methods import METHODS, Setting
 from relatum.objective import Objective, Term
-from relatum.types import Fault, Shapes, Value
+from relatum.types import Fault, Shapes
 
 STUDENT: Shapes = {
     "output": Size([2, 10]),
@@ -61,8 +62,12 @@ def terms(name: str, setting: Setting = SETTING) -> dict[str, Term]:
     return dict(objective(name, setting).terms)
 
 
-def without(shapes: Shapes, name: str) -> dict[str, Value]:
-    return {each: size for each, size in shapes.items() if each != name}  # type: ignore[misc]
+def loss(name: str, term: str, setting: Setting = SETTING) -> Any:
+    return terms(name, setting)[term].loss
+
+
+def without(shapes: Shapes, name: str) -> Shapes:
+    return {each: size for each, size in shapes.items() if each != name}
 
 
 def test_every_method_has_its_line_here() -> None:
@@ -71,9 +76,7 @@ def test_every_method_has_its_line_here() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_with_labels_it_is_as_published(name: str) -> None:
-    found = {
-        term: (type(each.loss), each.on, each.weight) for term, each in terms(name).items()
-    }
+    found = {term: (type(each.loss), each.on, each.weight) for term, each in terms(name).items()}
     assert found == PUBLISHED[name]
 
 
@@ -102,30 +105,31 @@ def test_a_student_that_embeds_learns_without_logits() -> None:
 
 
 def test_parameters_of_losses_are_the_papers() -> None:
-    assert terms("kd")["kd"].loss.temperature == 4.0
-    lp = terms("lp")
-    assert lp["soft"].loss.temperature == 1.0
-    assert (lp["lp"].loss.sigma, lp["lp"].loss.batch_invariant) == ("median", True)
-    new, old = terms("rrd")["rrd"].loss, terms("rrd-2024")["rrd-2024"].loss
+    assert loss("kd", "kd").temperature == 4.0
+    assert loss("lp", "soft").temperature == 1.0
+    mended = loss("lp", "lp")
+    assert (mended.sigma, mended.batch_invariant) == ("median", True)
+    new, old = loss("rrd", "rrd"), loss("rrd-2024", "rrd-2024")
     assert (new.student_temperature, new.teacher_temperature, new.enqueue) == (0.1, 0.02, "before")
     assert (old.student_temperature, old.teacher_temperature, old.enqueue) == (0.04, 0.1, "after")
     assert isinstance(new, RRD)
     assert new.queue.shape == (16384, 128)
     assert new.student_head.weight.shape == (128, 12)
-    assert not terms("sp")["sp"].loss.batch_invariant
-    assert terms("rrkd")["rrkd"].loss.kind == "cos"
+    assert not loss("sp", "sp").batch_invariant
+    assert loss("rrkd", "rrkd").kind == "cos"
 
 
 @pytest.mark.parametrize(("samples", "size"), [(50_000, 16384), (300, 100), (2, 1), (1, 1)])
 def test_the_queue_is_no_longer_than_a_third_of_the_set(samples: int, size: int) -> None:
-    loss = terms("rrd", replace(SETTING, samples=samples))["rrd"].loss
-    assert len(loss.queue) == size  # type: ignore[arg-type]
+    assert len(loss("rrd", "rrd", replace(SETTING, samples=samples)).queue) == size
 
 
 def test_sp_reads_the_embedding_where_one_network_has_no_maps() -> None:
-    for which in ("student", "teacher"):
-        lacking = without(getattr(SETTING, which), "maps")
-        assert terms("sp", replace(SETTING, **{which: lacking}))["sp"].on == "embedding"
+    for lacking in (
+        replace(SETTING, student=without(STUDENT, "maps")),
+        replace(SETTING, teacher=without(TEACHER, "maps")),
+    ):
+        assert terms("sp", lacking)["sp"].on == "embedding"
 
 
 def test_kd_needs_the_same_classes_and_says_why_not() -> None:

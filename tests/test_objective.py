@@ -1,23 +1,15 @@
-"""Objectives: what terms ask for, what they are given, what comes of it.
-
-Run as a module this file is one of two processes.
-"""
+"""Objectives: what terms ask for, what they are given, what comes of it."""
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
-from relatum import world
 from relatum.distiller import Distiller
 from relatum.losses import KD, RRD, RRKD, SP, CrossEntropy, Reconstruction
 from relatum.objective import NEEDS, Objective, Term
 from relatum.taps import Tapped
 from relatum.types import Batch, Captured, Fault, Input
 from tests import toys
-from tests.processes import join, start
-
-SHARES = (5, 3)
 
 
 class Sees(nn.Module):
@@ -104,7 +96,7 @@ def test_output_is_no_tap_and_tuples_are_several() -> None:
 
 
 def test_an_unknown_need_is_refused_at_construction() -> None:
-    with pytest.raises(Fault, match="'targets'.*labels, indices") as caught:
+    with pytest.raises(Fault, match=r"'targets'.*labels, indices") as caught:
         Objective(mine=Term(Asks()))
     assert "\n" not in str(caught.value)
     assert "'mine'" in str(caught.value)
@@ -124,7 +116,7 @@ def test_a_name_that_no_module_may_bear_is_refused_in_words(name: str) -> None:
 
 
 def test_a_loss_that_is_no_module_is_refused_in_words() -> None:
-    with pytest.raises(Fault, match="'ce': its loss must be a torch.nn.Module, got <class"):
+    with pytest.raises(Fault, match=r"'ce': its loss must be a torch.nn.Module, got <class"):
         Objective(ce=Term(CrossEntropy))  # type: ignore[arg-type]
 
 
@@ -174,7 +166,7 @@ def test_a_batch_without_labels_and_a_term_that_needs_them() -> None:
 
 
 def test_several_taps_come_as_a_flat_tuple_in_order() -> None:
-    loss, batch = All(), toys.batch()
+    batch = toys.batch()
     said, taught, images = given(batch)
     seen: list[object] = []
 
@@ -236,81 +228,3 @@ def test_weights_are_not_saved_and_losses_are() -> None:
     names = set(objective.state_dict())
     assert "weights" not in names
     assert {"losses.rrd.queue", "losses.rrd.pointer", "losses.rrd.student_head.weight"} <= names
-
-
-# Two processes ---------------------------------------------------------------------------------
-
-
-class Spread(nn.Module):
-    """A pointwise loss of its own, over a tuple of layers, that uses its images."""
-
-    def forward(self, student: tuple[Tensor, ...], images: Tensor) -> Tensor:
-        first = student[0].flatten(1).mean(1) * images.flatten(1).mean(1)
-        return first.mean() + student[1].square().flatten(1).mean()
-
-
-def trained(fixed: bool) -> dict[str, Tensor]:
-    """Total loss and gradients of a mix of terms over two steps, in float64."""
-    torch.manual_seed(3)
-    # no BatchNorm in the student: its statistics are those of a process, as under DDP
-    learner = toys.student(dropout=0.0)
-    learner.network.bn = nn.Identity()
-    anchors = torch.rand(4, 1, 6, 6, dtype=torch.float64) if fixed else None
-    objective = Objective(
-        ce=Term(CrossEntropy(), weight=0.7),
-        kd=Term(KD(), weight=0.9),
-        sp=Term(SP(), on=("maps", "embedding"), weight=lambda progress: 3 + progress),
-        rrkd=Term(RRKD(), on="embedding"),
-        rrd=Term(RRD(4, 6, dim=5, queue_size=7), on="embedding"),
-        spread=Term(Spread(), on="stages", weight=0.3),
-    )
-    taught = toys.teacher()
-    taught.double()
-    distiller = Distiller(learner, taught, objective, anchors)
-    distiller.learner.double()
-    distiller.train()
-    results: dict[str, Tensor] = {}
-    whole = toys.batches(2 * sum(SHARES), sum(SHARES)).epoch(1)
-    for step, each in enumerate(whole):
-        objective.at(step / 2)
-        distiller.learner.zero_grad()
-        losses, _ = distiller(own(each))
-        losses.total.backward()  # type: ignore[no-untyped-call]
-        results[f"{step} total"] = averaged(losses.total.detach())
-        for name, part in losses.parts.items():
-            results[f"{step} {name}"] = averaged(part)
-        for name, parameter in distiller.learner.named_parameters():
-            if parameter.grad is not None:
-                results[f"{step} {name}"] = averaged(parameter.grad)
-        results |= {f"{step} {n}": each.clone() for n, each in objective.named_buffers()}
-    return results
-
-
-def own(batch: Batch) -> Batch:
-    """This process's share of a batch, in float64."""
-    first = sum(SHARES[: world.rank()])
-    part = slice(first, first + SHARES[world.rank()]) if world.size() > 1 else slice(None)
-    assert batch.labels is not None
-    images = batch.images[part].double()
-    return Batch(images, batch.labels[part], batch.indices[part], batch.view)
-
-
-def averaged(value: Tensor) -> Tensor:
-    value = value.clone()
-    if world.size() > 1:
-        dist.all_reduce(value)
-    return value / world.size()
-
-
-def test_two_processes_with_uneven_shares_train_as_one() -> None:
-    pair = start("tests.test_objective")
-    for fixed in (False, True):
-        alone = trained(fixed)
-        assert sum("conv.weight" in name for name in alone) == 2
-        assert sum("student_head" in name for name in alone) == 4
-        for each in pair:
-            torch.testing.assert_close(each[fixed], alone, rtol=1e-9, atol=1e-12)
-
-
-if __name__ == "__main__":
-    join(lambda: {fixed: trained(fixed) for fixed in (False, True)})

@@ -1,15 +1,16 @@
 import copy
 import pickle
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from relatum.discovery import find_taps
 from relatum.models import create
 from relatum.models.resnet import resnet8
-from relatum.discovery import find_taps
 from relatum.taps import Tap, Tapped, Taps, at_rest, shapes
 from relatum.types import Fault, Input, Value
 
@@ -267,6 +268,72 @@ def test_compiled_without_a_break_it_gives_the_same() -> None:
         captured = compiled(images)
         torch.testing.assert_close(captured.output, expected.output)
         torch.testing.assert_close(dict(captured.taps), dict(expected.taps))
+
+
+# No further than is read ------------------------------------------------------------------------
+
+
+class Counting(nn.Module):
+    """Notes every batch that it sees, and in which mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, bool]] = []
+
+    def forward(self, rows: Tensor) -> Tensor:
+        self.seen.append((len(rows), self.training))
+        return rows
+
+
+def counted() -> tuple[Counting, Tapped]:
+    late = Counting()
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.Dropout(0.5), nn.ReLU(), late)
+    taps = {"early": Tap("1"), "both": (Tap("1"), Tap("3", "input")), "late": Tap("4")}
+    return late, Tapped(network, taps).train()
+
+
+def test_it_runs_no_further_than_the_last_tap_that_is_read() -> None:
+    late, tapped = counted()
+    images = torch.rand(5, 3, 8, 8)
+    whole = tapped(images)
+    late.seen.clear()
+    with tapped.until({"early"}):
+        for _ in range(3):
+            captured = tapped(images)
+    assert late.seen == [(2, False)]  # once, a few images, at rest
+    assert set(captured.taps) == {"early"}
+    assert not captured.output.numel()
+    torch.testing.assert_close(captured.read("early"), whole.read("early"), rtol=0, atol=0)
+    assert tapped(images).output.shape == (5, 4)
+    assert late.seen[1:] == [(5, True)]
+    with tapped.until({"late", "both"}):
+        assert set(tapped(images).taps) == {"late", "both"}
+
+
+def test_a_pass_that_ends_early_has_the_same_gradient() -> None:
+    _, tapped = counted()
+    weight = tapped.network.get_submodule("1").weight
+    grads = []
+    for names in (None, {"early"}):
+        with tapped.until(names) if names else nullcontext():
+            loss = one(tapped(IMAGES).read("early")).square().sum()
+        grads.append(torch.autograd.grad(loss, weight)[0])  # type: ignore[arg-type]
+    torch.testing.assert_close(*grads, rtol=0, atol=0)
+
+
+def test_an_early_end_hides_no_tap_that_cannot_be_read() -> None:
+    shared = nn.ReLU()
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4), shared, nn.Linear(4, 4), shared)
+    tapped = Tapped(network, {"twice": Tap("2")})
+    with tapped.until({"twice"}), pytest.raises(Fault, match="more than once"):
+        tapped(IMAGES)
+
+
+def test_after_an_error_it_runs_whole_again() -> None:
+    _, tapped = counted()
+    with pytest.raises(RuntimeError, match="shapes"), tapped.until({"early"}):
+        tapped(torch.rand(2, 1, 8, 8))
+    assert tapped(IMAGES).output.shape == (len(IMAGES), 4)
 
 
 def test_at_rest_puts_every_mode_back() -> None:

@@ -132,7 +132,7 @@ def test_two_teachers_on_one_network_do_not_disturb_each_other() -> None:
     assert set(said[2].taps) == {"embedding"}
     assert torch.equal(said[2].output, alone.output)
     for captured in said[1:]:
-        assert torch.equal(*(each.taps["embedding"] for each in (captured, alone)))  # type: ignore[arg-type]
+        assert torch.equal(*(each.taps["embedding"] for each in (captured, alone)))
     assert not torch.equal(said[0].output, alone.output)
 
 
@@ -140,7 +140,7 @@ def test_a_copy_is_a_teacher_of_its_own() -> None:
     taught, batch = toys.teacher(), toys.batch()
     other = copy.deepcopy(taught)
     with torch.no_grad():
-        other.network.get_submodule("fc").weight.zero_()  # type: ignore[operator,union-attr]
+        other.network.get_submodule("fc").weight.zero_()
     assert other(batch).output.std(0).max() == 0
     assert taught(batch).output.std(0).max() > 0
 

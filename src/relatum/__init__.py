@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from relatum.checkpoint import load_weights, save_weights
     from relatum.data import Batches, Resident
     from relatum.datasets import load
     from relatum.discovery import find_taps
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
     from relatum.taps import Tap, Tapped
     from relatum.teachers import Teacher
     from relatum.types import Batch, Captured, Fault, Input
+    from relatum.weights import load_weights, save_weights
 
 _HOMES = {
-    "checkpoint": ("load_weights", "save_weights"),
     "data": ("Batches", "Resident"),
     "datasets": ("load",),
     "discovery": ("find_taps",),
@@ -36,7 +35,9 @@ _HOMES = {
     "taps": ("Tap", "Tapped"),
     "teachers": ("Teacher",),
     "types": ("Batch", "Captured", "Fault", "Input"),
+    "weights": ("load_weights", "save_weights"),
 }
+_PARTS = ("evaluate", "fit", "losses", "relations", "schedules")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -67,8 +68,15 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for, so that the command starts at once."""
+    if name in _PARTS:
+        return import_module(f"relatum.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'relatum' has no attribute {name!r}")
     value = getattr(import_module(f"relatum.{_HOME_OF[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """All public names, those that were not imported yet included."""
+    return sorted({*globals(), *__all__, *_PARTS})

@@ -1,9 +1,7 @@
-"""Save and resume: files that are complete or absent, and never run code when they load."""
+"""Stop and resume: checkpoints, and the signals that ask for them."""
 
 import contextlib
-import hashlib
 import io
-import os
 import signal
 import threading
 import time
@@ -11,14 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
 
 from relatum.distiller import Distiller
 from relatum.fit import NotFinite, Position
 from relatum.types import Fault
+from relatum.weights import load_state, write
 
 FORMAT = 1
 KEYS = {"format", "about", "stage", "position", "tally", "learner", "optimizer", "random"}
@@ -63,38 +59,6 @@ def stop_on_signals() -> Iterator[Stop]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-
-
-def first_line(error: BaseException) -> str:
-    """What went wrong, on one line."""
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: to a temporary name, synced, then renamed.
-
-    Raises:
-        Fault: the system refused, for want of space or of rights; what was there still is.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        with contextlib.suppress(OSError):  # not every system can sync a folder
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    except OSError as error:
-        raise Fault(f"cannot write {path}: {error.strerror or error}") from error
-    finally:  # a second Ctrl-C leaves nothing behind either
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 class Saver:
@@ -180,7 +144,7 @@ class Saver:
             difference = _difference(state["about"], self._about)
             raise Fault(f"{self.path} is of another run ({difference})")
         position = Position(**state["position"], tally=state["tally"])
-        _load(self._distiller.learner, state["learner"], self.path)
+        load_state(self._distiller.learner, state["learner"], self.path)
         self._optimizer.load_state_dict(state["optimizer"])
         _set_random_state(state["random"])
         return position
@@ -227,84 +191,3 @@ def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
         if there.get(name) != here.get(name):
             return f"{name}: {there.get(name)!r} there, {here.get(name)!r} here"
     return "another version of relatum wrote it"
-
-
-def save_weights(network: nn.Module, path: Path, about: Mapping[str, str] | None = None) -> None:
-    """Save a bare network's parameters and buffers as safetensors.
-
-    Args:
-        network: loads them again by ``load_state_dict``, under its own names.
-        path: where to.
-        about: what the file shall say of itself, for ``about_weights``.
-    """
-    write(path, save(state_of(network), metadata={**(about or {}), "format": "pt"}))
-
-
-def about_weights(path: Path) -> dict[str, str]:
-    """What a safetensors file says of itself.
-
-    Raises:
-        Fault: the file is missing or damaged.
-    """
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            return dict(file.metadata() or {})
-    except (safetensors.SafetensorError, OSError) as error:
-        raise Fault(f"{path} holds no readable weights: {first_line(error)}") from error
-
-
-def fingerprint(network: nn.Module) -> str:
-    """SHA-256 of a network's parameters and buffers, names included."""
-    digest = hashlib.sha256()
-    for name, value in sorted(state_of(network).items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Load what ``save_weights`` saved, or any file of such names, into a network.
-
-    Reads safetensors, or a pickle of tensors alone (``weights_only``), so nothing in the file
-    can run.
-
-    Raises:
-        Fault: the file is missing, damaged, or of another network.
-    """
-    if not path.exists():
-        raise Fault(f"there is no file {path}")
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise Fault(f"{path} holds no readable weights: {first_line(error)}") from error
-    except Exception as error:  # weights_only refuses a pickle in many words
-        raise Fault(f"{path} is no file of plain tensors, so it was not loaded") from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise Fault(f"{path} is no file of plain tensors by name")
-    _load(network, state, path)
-
-
-def state_of(network: nn.Module) -> dict[str, Tensor]:
-    """A copy of its parameters and buffers on the CPU; what shared memory is doubled."""
-    return {
-        name: value.detach().cpu().clone().contiguous()
-        for name, value in network.state_dict().items()
-    }
-
-
-def _load(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    own = network.state_dict()
-    wrong = [name for name in own if name in state and own[name].shape != state[name].shape]
-    if wrong:
-        name = wrong[0]
-        raise Fault(
-            f"{path} is of another network: {name} is {tuple(state[name].shape)} there and"
-            f" {tuple(own[name].shape)} here"
-        )
-    if unequal := sorted(set(own) ^ set(state)):
-        there = "has" if unequal[0] in state else "lacks"
-        raise Fault(f"{path} is of another network: it {there} {unequal[0]!r}")
-    network.load_state_dict(dict(state))

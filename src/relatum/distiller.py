@@ -1,7 +1,7 @@
 """One student, one teacher, one objective."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
 import torch
@@ -47,8 +47,9 @@ class Distiller:
         student: the network that learns, tapped.
         teacher: the network that it learns from, or ``None`` where no term asks for one.
         objective: what is minimised.
-        anchors: images in [0, 1] that both networks encode anew at every step, for losses
-            that compare with fixed anchors. They are saved with checkpoints. The student
+        anchors: images in [0, 1] for losses that compare with fixed anchors. The student
+            encodes them anew at every step, the teacher, which cannot change, once. They are
+            saved with checkpoints. The student
             encodes them in its current mode, as RRKD's authors do: dropout is on, and
             BatchNorm sees them as a batch of their own.
 
@@ -90,16 +91,22 @@ class Distiller:
             _check_taps("teacher", objective, set(teacher.taps))
         self.student = student
         self.objective = objective
+        self._last_taps = {
+            name: None if objective.reads_output(name) else frozenset(objective.reads(name)) or None
+            for name in ("student", "teacher")
+        }
         self.learner = Learner(student, objective, anchors)
-        self.teacher = teacher if objective.accepts("teacher") else None
+        uses = objective.accepts("teacher") or objective.accepts("teacher_anchors")
+        self.teacher = teacher if uses else None
         self._taught_anchors: Captured | None = None
+        self._anchors_seen: int | None = None
 
     def to(self, device: torch.device | str) -> Self:
         """Move all of it."""
         self.learner.to(device)
         if isinstance(self.teacher, nn.Module):
             self.teacher.to(device)
-        self._taught_anchors = None
+        self._anchors_seen = None
         return self
 
     def train(self) -> None:
@@ -109,13 +116,17 @@ class Distiller:
     def __call__(self, batch: Batch) -> tuple[Losses, Captured]:
         """The losses of a batch, and what the student said about it."""
         taught = None if self.teacher is None else self.teacher(batch)
-        anchors = self.learner.anchors
-        if anchors is not None and self._taught_anchors is None:
-            # a teacher cannot change, so what it says of fixed anchors cannot either
-            assert isinstance(self.teacher, Teacher)
-            self._taught_anchors = self.teacher.encode(anchors)
+        self._encode_anchors()
         losses, said = self.learner(batch, taught, self._taught_anchors)
         return losses, said
+
+    def _encode_anchors(self) -> None:
+        """What the teacher says of fixed anchors: once, for neither of them can change."""
+        anchors = self.learner.anchors
+        if anchors is not None and self._anchors_seen != anchors._version:
+            assert isinstance(self.teacher, Teacher)
+            self._taught_anchors = self.teacher.encode(anchors)
+            self._anchors_seen = anchors._version  # moves when a checkpoint is loaded
 
     def losses(self, batch: Batch) -> Losses:
         """The losses alone, as training wants them: no layer runs that no term reads.
@@ -123,20 +134,15 @@ class Distiller:
         A decoder under a loss on the bottleneck, or the classifier of a teacher whose maps are
         read, would cost its time for nothing.
         """
-        with ExitStack() as stack:
-            for tapped, names in self._readings():
-                stack.enter_context(tapped.until(names))
+        teacher = self.teacher.tapped if isinstance(self.teacher, Teacher) else None
+        with self._until(self.student, "student"), self._until(teacher, "teacher"):
             losses, _ = self(batch)
         return losses
 
-    def _readings(self) -> Iterator[tuple[Tapped, set[str]]]:
-        """The networks whose output no term reads, and the taps that are read of them."""
-        networks = {"student": self.student}
-        if isinstance(self.teacher, Teacher):
-            networks["teacher"] = self.teacher.tapped
-        for name, tapped in networks.items():
-            if not self.objective.reads_output(name) and (names := self.objective.reads(name)):
-                yield tapped, names
+    def _until(self, network: Tapped | None, name: str) -> AbstractContextManager[None]:
+        """End its forward passes behind the last tap that is read, if its output is not."""
+        names = self._last_taps[name]
+        return nullcontext() if network is None or names is None else network.until(names)
 
     def parameters(self) -> list[nn.Parameter]:
         """What learns: the student's parameters and those of the losses."""

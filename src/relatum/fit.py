@@ -10,7 +10,7 @@ from torch import Tensor
 
 from relatum.distiller import Distiller
 from relatum.schedules import Schedule
-from relatum.types import Batch
+from relatum.types import Batch, Fault
 
 LOOK_EVERY = 50
 """Steps between two looks at the losses. What is not finite is seen within twice as many."""
@@ -110,6 +110,8 @@ def fit(
     Raises:
         NotFinite: a loss became infinite or not a number; says at which step, in which term.
     """
+    if precision not in (torch.float32, torch.bfloat16):
+        raise Fault(f"fit runs networks in float32 or bfloat16, got {precision}")
     position = start or Position()
     step_of = _Step(distiller, optimizer, schedule, precision)
     steps = len(batches)
@@ -144,6 +146,7 @@ class _Step:
         self._distiller, self._optimizer = distiller, optimizer
         self._schedule, self._precision = schedule, precision
         self._factor: float | None = None
+        optimizer.zero_grad(set_to_none=True)  # what somebody's backward left behind
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", float(group["lr"]))
 
@@ -277,9 +280,12 @@ class Tally:
         step = (self._epoch - 1) * self._steps + before + row + 1
         kind = "not a number" if rows[row].isnan().any() else "infinite"
         whose = f"term {bad[0]!r}" if len(bad) == 1 else f"terms {', '.join(map(repr, bad))}"
-        hint = "" if len(bad) < self._terms or self._terms == 1 else " (the update before it)"
+        if row and len(bad) == self._terms > 1:  # the student itself is broken, so all are
+            last = zip(self._names, rows[row - 1, : self._terms].tolist(), strict=False)
+            were = ", ".join(f"{name} {value:.3g}" for name, value in last)
+            whose = f"every term: a gradient of step {step - 1} was not finite (there: {were})"
         raise NotFinite(
-            f"the loss is {kind} since step {step} (epoch {self._epoch}) in {whose}{hint};"
+            f"the loss is {kind} since step {step} (epoch {self._epoch}) in {whose};"
             " lower the learning rate or that term's weight"
         )
 

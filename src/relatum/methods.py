@@ -30,6 +30,7 @@ class Setting:
         teacher_says: likewise.
         samples: how many the student is trained on.
         classes: how many the labels tell apart; ``None`` where there are no labels.
+        same_classes: whether the teacher's logits mean the student's classes, as far as known.
         on: the tap that the terms shall read instead of their usual one.
     """
 
@@ -39,6 +40,7 @@ class Setting:
     teacher_says: Says | None
     samples: int
     classes: int | None
+    same_classes: bool = True
     on: On | None = None
 
     def tap(self, usual: str, otherwise: str | None = None) -> On:
@@ -100,6 +102,8 @@ class Setting:
             self.student_says == self.teacher_says == "logits"
             and self.teacher is not None
             and self.student["output"] == self.teacher["output"]
+            and self.student["output"] != (self.student["output"][0], 1)
+            and self.same_classes
         )
 
 
@@ -138,6 +142,7 @@ def kd(setting: Setting) -> tuple[Stage, ...]:
             "kd compares logits over the same classes: here the student gives"
             f" {_said(setting.student_says, setting.student)} and the teacher"
             f" {_said(setting.teacher_says, setting.teacher)}"
+            f"{'' if setting.same_classes else ' of other classes'}"
         )
     terms = {"kd": Term(KD(), on=setting.layer("output"), weight=0.9)}
     return _distil(setting, terms, task_weight=0.1)

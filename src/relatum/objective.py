@@ -183,7 +183,8 @@ class Objective(nn.Module):
             totals.append(weight * part)
             for each in getattr(term.loss, "diagnostics", ()):
                 diagnostics[f"{name}.{each}"] = getattr(term.loss, each).detach()
-        return Losses(torch.stack(totals).sum(), parts, diagnostics)
+        total = totals[0] if len(totals) == 1 else torch.stack(totals).sum()
+        return Losses(total, parts, diagnostics)
 
 
 class _Desk:

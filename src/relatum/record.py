@@ -10,17 +10,19 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from relatum.checkpoint import write
 from relatum.recipes.recipe import Recipe
 from relatum.types import Fault
+from relatum.weights import write
 
 NAME = "record.json"
+# Without "constants" an infinite diagnostic is written as null, which cannot be read again.
+WRITTEN = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
 
 class Row(BaseModel):
     """One epoch: what training did, and what was measured after it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = WRITTEN
 
     stage: int = 0
     epoch: int
@@ -37,24 +39,26 @@ class Row(BaseModel):
 class TeacherRecord(BaseModel):
     """Whom a student learnt from."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = WRITTEN
 
     name: str
     weights_sha256: str
     parameters: int
     metrics: dict[str, float]
-    """Measured in this run, on the same test images as the student."""
+    """On the same test images as the student: measured now, or by the run that trained it."""
 
 
 class Record(BaseModel):
     """A finished run. All metrics are of the last epoch unless they are called ``best_…``."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = WRITTEN
 
     format: Literal[1] = 1
     label: str
     """What tables call it, without the seed."""
     recipe: Recipe
+    altered: str = ""
+    """What a reproduction did to the run that no recipe can say; empty for nothing."""
     environment: dict[str, Any]
     notes: tuple[str, ...] = ()
     """What the run decided by itself, in sentences."""

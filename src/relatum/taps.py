@@ -66,7 +66,7 @@ class Tapped(nn.Module):
         self._versions: dict[Tap, int] = {}
         self._until: frozenset[str] | None = None
         self._last: frozenset[Tap] | None = None
-        self._proven: set[frozenset[str]] = set()
+        self._proven: dict[frozenset[str], frozenset[Tap]] = {}
         self._hooks: dict[Tap, RemovableHandle] = {}
         if "output" in self.taps:
             raise Fault("no tap may be called 'output': that is what the network itself returns")
@@ -153,8 +153,8 @@ class Tapped(nn.Module):
         if until not in self._proven:
             with at_rest(self.network):
                 self._read(prepared[:2], self.taps)
-            self._proven.add(until)
-        self._last = frozenset(tap for _, tap in _places(taps))
+            self._proven[until] = frozenset(tap for _, tap in _places(taps))
+        self._last = self._proven[until]
         try:
             return self._read(prepared, taps)
         finally:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from relatum.models import MODELS, create
 from relatum.discovery import find_taps
+from relatum.models import MODELS, create
 from relatum.taps import Tap, Tapped
 from relatum.types import Fault
 

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from relatum.report.spread import Spread, difference
 

@@ -8,18 +8,19 @@ from typing import Any
 
 import torch
 
-from relatum.checkpoint import Stop, write
+from relatum.checkpoint import Stop
 from relatum.evaluate import collect, linear_probe
-from relatum.fit import NotFinite, fit
-from relatum.recipes.plan import Arm
+from relatum.fit import NotFinite, Position, fit
+from relatum.recipes.plan import Arm, name_of
 from relatum.recipes.recipe import Recipe
 from relatum.run.display import Display
 from relatum.run.prepare import Prepared, optimizer_of, prepare
 from relatum.run.run import PRECISIONS
 from relatum.run.sets import evaluation_batches
+from relatum.run.trained import WEIGHTS
 from relatum.types import Fault
+from relatum.weights import write
 
-EPOCHS = 5
 PROBED = 10_000
 """Training images that the cheap probe is fitted on."""
 
@@ -32,7 +33,7 @@ def search(
     device: torch.device,
     stop: Stop,
     display: Display,
-    epochs: int = EPOCHS,
+    epochs: int,
 ) -> Recipe:
     """Try every setting of an arm for a few epochs, and take the best.
 
@@ -50,7 +51,9 @@ def search(
         epochs: how long each is trained.
 
     Raises:
-        Fault: the recipe cuts no validation part, or no setting stayed finite.
+        Fault: the recipe cuts no validation part.
+        NotFinite: no setting stayed finite.
+        Interrupted: it was asked to stop.
     """
     if not arm.settings:
         return recipe
@@ -60,15 +63,15 @@ def search(
     scores: list[float] = []
     for setting in arm.settings:
         tried = recipe.but(**setting, epochs=epochs)
-        key = f"{_words(setting)} [{_fingerprint(tried)}]"
+        key = f"{_words(setting)} [{_fingerprint(tried, name_of(arm.alter))}]"
         if key not in known:
             stop.check()
-            known[key] = _score(tried, arm, device)
+            known[key] = _score(tried, arm, device, stop)
             write(file, json.dumps(known, indent=1).encode())
         scores.append(known[key])
     best = max(range(len(scores)), key=scores.__getitem__)
     if scores[best] < 0:
-        raise Fault(f"{arm.label}: no setting of the search stayed finite")
+        raise NotFinite(f"no setting of the search stayed finite for {arm.label}")
     words = f"{_words(arm.settings[best])} is best of {len(scores)}"
     display.note(f"{arm.label}: {words} ({scores[best]:.2f} %)")
     return recipe.but(**arm.settings[best])
@@ -81,17 +84,39 @@ def _read(file: Path) -> dict[str, float]:
         raise Fault(f"{file} is damaged; delete it to search again") from error
 
 
-def _fingerprint(recipe: Recipe) -> str:
-    """Of all that a score depends on, wherever the files lie."""
-    fields = recipe.model_dump_json(exclude={"teacher", "data_root"})
-    return hashlib.sha256(fields.encode()).hexdigest()[:8]
+def _fingerprint(recipe: Recipe, altered: str) -> str:
+    """Of all that a score depends on, wherever the files lie: the teacher's weights included."""
+    fields = recipe.model_dump_json(exclude={"teacher", "data_root"}) + altered
+    digest = hashlib.sha256(fields.encode())
+    if recipe.teacher is not None and (weights := Path(recipe.teacher) / WEIGHTS).exists():
+        digest.update(weights.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def _words(setting: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in setting.items())
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in setting.items()
+    )
 
 
-def _score(recipe: Recipe, arm: Arm, device: torch.device) -> float:
+class _Heeding:
+    """Keeps no checkpoint of a short training, but stops it when asked to."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+
+    def due(self) -> bool:
+        return self._stop.signum is not None
+
+    def save(self, position: Position) -> None:
+        self._stop.check()
+
+    def epoch_ended(self, position: Position) -> None:
+        self._stop.check()
+
+
+def _score(recipe: Recipe, arm: Arm, device: torch.device, stop: Stop) -> float:
     """Accuracy of the cheap probe in percent; -1 when the training did not stay finite."""
     ready = prepare(recipe, device)
     try:
@@ -101,7 +126,13 @@ def _score(recipe: Recipe, arm: Arm, device: torch.device) -> float:
             schedule = recipe.schedule_of()
             precision = PRECISIONS[recipe.precision]
             for _ in fit(
-                distiller, ready.batches, optimizer, schedule, recipe.epochs, precision=precision
+                distiller,
+                ready.batches,
+                optimizer,
+                schedule,
+                recipe.epochs,
+                precision=precision,
+                saver=_Heeding(stop),
             ):
                 pass
         return _probe(ready, recipe.seed)

@@ -7,11 +7,12 @@ import torch
 from relatum.bench.experiment import Cell, Failure, folder_of, run_all
 from relatum.bench.search import search
 from relatum.checkpoint import Stop
+from relatum.fit import NotFinite
 from relatum.recipes.plan import Arm, Plan
 from relatum.recipes.recipe import Recipe
 from relatum.record import Record
 from relatum.run import Display, Silent
-from relatum.run.networks import WEIGHTS
+from relatum.run.trained import WEIGHTS
 
 SEARCH = ".search"
 
@@ -24,12 +25,12 @@ def run_plan(
     download: bool = False,
     stop: Stop | None = None,
     display: Display | None = None,
-    search_epochs: int = 5,
 ) -> tuple[list[Record], list[Failure]]:
     """Do all that a plan says, going on where it was left.
 
-    The settings of every arm are searched with the first seed and its teacher, on the
-    validation part; then every arm is run with the settings found, once for each seed.
+    The settings of every arm are searched with the first seed and its teacher (the first whose
+    teacher did not fail), on the validation part; then every arm is run with the settings
+    found, once for each seed.
 
     Returns:
         The records, teachers first, and the failures.
@@ -42,25 +43,39 @@ def run_plan(
     go = {"device": device, "stop": stop, "display": display}
     teachers = [_cell(plan.teacher, plan.teacher.recipe, seed, None) for seed in plan.seeds]
     records, failures = run_all(teachers, out, download=download, **go)  # type: ignore[arg-type]
+    lacking = {str(out / cell.folder) for cell in teachers if not _there(out, cell)}
+    sources = {seed: _teacher(out, plan.teacher, seed) for seed in plan.seeds}
+    able = [seed for seed in plan.seeds if sources[seed] not in lacking]
     found: dict[str, Recipe] = {}
-    for arm in plan.arms:
-        recipe = arm.recipe.but(
-            seed=plan.seeds[0],
-            teacher=_teacher(out, plan.teacher, plan.seeds[0]) if arm.learns else None,
-        )
+    for arm in plan.arms if able else ():
+        recipe = arm.recipe.but(seed=able[0], teacher=sources[able[0]] if arm.learns else None)
         file = out / SEARCH / f"{folder_of(arm.label)}.json"
-        found[arm.label] = search(
-            arm, recipe, file, device=device, stop=stop, display=display, epochs=search_epochs
-        )
+        epochs = plan.search_epochs
+        try:
+            found[arm.label] = search(
+                arm, recipe, file, device=device, stop=stop, display=display, epochs=epochs
+            )
+        except NotFinite as error:
+            failures.append(Failure(_cell(arm, recipe, able[0], sources[able[0]]), str(error)))
     cells = [
-        _cell(arm, found[arm.label], seed, _teacher(out, plan.teacher, seed))
+        _cell(arm, found.get(arm.label, arm.recipe), seed, sources[seed])
         for seed in plan.seeds
         for arm in plan.arms
+        if arm.label in found or not able
     ]
-    lacking = {str(out / f"{cell.folder}") for cell in teachers if not _there(out, cell)}
-    ready = [cell for cell in cells if cell.recipe.teacher not in lacking]
+    lost = [cell for cell in cells if cell.recipe.teacher in lacking or not able]
+    failures += [Failure(cell, "its teacher failed") for cell in lost]
+    ready = [cell for cell in cells if cell not in lost]
     more, failed = run_all(ready, out, **go)  # type: ignore[arg-type]
     return records + more, failures + failed
+
+
+def rehearsed(plan: Plan, out: Path) -> list[Cell]:
+    """What a plan will run first of every kind, to be tried before any of it is."""
+    seed = plan.seeds[0]
+    teacher = _teacher(out, plan.teacher, seed)
+    first = _cell(plan.teacher, plan.teacher.recipe, seed, None)
+    return [first, *(_cell(arm, arm.recipe, seed, teacher) for arm in plan.arms)]
 
 
 def _cell(arm: Arm, recipe: Recipe, seed: int, teacher: str | None) -> Cell:

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from relatum.record import Record
 
 
+NOT_BESIDE_RECIPE = (
+    *("data", "teacher", "student", "method", "baseline", "labels", "seeds", "seed"),
+)
+
+
 def distill(
+    context: typer.Context,
     data: options.Data = "digits",
     teacher: Annotated[
         str | None,
@@ -66,7 +72,10 @@ def distill(
         "precision": precision,
         "epochs": epochs,
     }
-    changes = options.changes_of(set_, ("seed", "method", "teacher") if recipe is None else ())
+    if recipe is not None:
+        options.refuse_beside(context, "recipe", *NOT_BESIDE_RECIPE)
+    elsewhere = ("seed", "method", "teacher", "labels") if recipe is None else ()
+    changes = options.changes_of(set_, elsewhere)
     if recipe is not None:
         cells = _again(recipe, changes, shared)
         folder = out or Path("runs") / f"{cells[0].label}-again"
@@ -74,9 +83,9 @@ def distill(
         numbers = options.seeds_of(seeds, seed, (0, 1, 2))
         folder = out or Path("runs") / data.rstrip("/").split("/")[-1].replace(":", "-")
         made = _Wanted(data, teacher, student, method, baseline, labels)
-        cells = _cells(made, changes, shared, numbers, folder)
+        cells = _cells(made, changes, shared, numbers, folder, download)
     claim(folder, resume or overwrite, False)
-    rehearse(cells, folder, device=place, download=download)
+    rehearse(cells, folder, device=place, download=download, afresh=overwrite)
     claim(folder, resume, overwrite)
     with stop_on_signals() as stop, shown(len(cells)) as display:
         records, failures = run_all(
@@ -102,8 +111,7 @@ class _Wanted:
         self.data, self.teacher, self.student = data, teacher, student
         self.labels = labels
         self.methods = split(method)
-        if baseline and labels and "none" not in self.methods:
-            self.methods = ["none", *self.methods]
+        self.baseline = baseline and labels and "none" not in self.methods
 
 
 def _cells(
@@ -112,12 +120,17 @@ def _cells(
     shared: dict[str, object],
     seeds: tuple[int, ...],
     out: Path,
+    download: bool,
 ) -> "list[Cell]":
     """A teacher, unless one is given, and every method with every seed."""
+    import torch
+
     from relatum.bench import Cell
     from relatum.bench.experiment import folder_of
     from relatum.models import MODELS
     from relatum.recipes.standard import standard
+    from relatum.run.sets import sets_of
+    from relatum.types import Fault
 
     teaching, learning = standard(wanted.data)
     teaching = options.changed(teaching, **shared)
@@ -125,14 +138,22 @@ def _cells(
     learning = learning.but(**changes)
     cells: list[Cell] = []
     source = wanted.teacher
-    if source is None or (source in MODELS and not Path(source).exists()):
+    train_one = source is None or (source in MODELS and not Path(source).exists())
+    labelled = bool(sets_of(learning, torch.device("cpu"), download).classes)
+    if train_one and not labelled:
+        raise Fault(
+            f"{wanted.data} has no labels to train a teacher by; give a trained one: --teacher"
+        )
+    names = ["none", *wanted.methods] if wanted.baseline and labelled else wanted.methods
+    if train_one:
         alike = {"dataset", "data_root", "image_size", "validation", "split_seed", "precision"}
         same = {name: getattr(learning, name) for name in alike}
         recipe = teaching.but(student=source or teaching.student, seed=seeds[0], **same)
         cells.append(Cell("teacher", "teacher", recipe))
-        source = str(out / "teacher")
+        own_code = f"{recipe.student}@" if ":" in recipe.student else ""
+        source = f"{own_code}{out / 'teacher'}"
     for number in seeds:
-        for name in wanted.methods:
+        for name in names:
             # the student alone has the teacher too: it does not learn from it, but is compared
             recipe = learning.but(method=name, seed=number, teacher=source)
             cells.append(Cell(f"{folder_of(name)}/seed-{number}", name, recipe))

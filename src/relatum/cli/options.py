@@ -56,6 +56,20 @@ def device_of(text: str) -> "torch.device":
     return device
 
 
+def refuse_beside(context: typer.Context, option: str, *others: str) -> None:
+    """Refuse options that another one makes meaningless.
+
+    Raises:
+        Fault: one of them was given.
+    """
+    from relatum.types import Fault
+
+    for other in others:
+        source = context.get_parameter_source(other)
+        if source is not None and source.name == "COMMANDLINE":
+            raise Fault(f"--{option} says it all: --{other} has no effect beside it, use --set")
+
+
 def seeds_of(seeds: str | None, seed: int | None, usual: tuple[int, ...]) -> tuple[int, ...]:
     """The seeds that two options mean: ``3`` means 0, 1, 2; ``7,8`` means those.
 

@@ -28,14 +28,16 @@ def reproduce(
     """Run a paper's experiment, and print what was published beside what is measured."""
     from difflib import get_close_matches
 
-    from relatum.bench import run_plan
+    from relatum.bench import rehearsed, run_plan
     from relatum.bench.experiment import claim
-    from relatum.checkpoint import stop_on_signals, write
+    from relatum.bench.rehearsal import rehearse
+    from relatum.checkpoint import stop_on_signals
     from relatum.cli.display import shown
     from relatum.recipes.rrkd import REPRODUCTIONS
     from relatum.report.page import write_reports
     from relatum.report.reproduction import markdown
     from relatum.types import Fault
+    from relatum.weights import write
 
     if experiment not in REPRODUCTIONS:
         near = get_close_matches(experiment, REPRODUCTIONS, n=1, cutoff=0)
@@ -51,6 +53,9 @@ def reproduce(
         plan = plan.at(str(data_root))
     folder = out or Path("runs") / f"{experiment.replace('/', '-')}-{variant}"
     place = options.device_of(device)
+    claim(folder, resume or overwrite, False)
+    first = rehearsed(plan, folder)
+    rehearse(first, folder, device=place, download=download, afresh=overwrite)
     claim(folder, resume, overwrite)
     with stop_on_signals() as stop, shown(plan.runs) as display:
         records, failures = run_plan(

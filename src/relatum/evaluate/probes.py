@@ -93,11 +93,11 @@ def _fit(
     train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, seed: int, limit: int
 ) -> ProbeResult:
     # These take a second to import, and only a probe needs them.
-    from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped, unused-ignore]
-    from sklearn.linear_model import (  # type: ignore[import-untyped, unused-ignore]
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import (
         LogisticRegression,
     )
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
+    from threadpoolctl import threadpool_limits
 
     # Small products gain nothing from a second core, and lose where others use it: with two
     # busy cores the fit named above took 248 s on two threads and 11 s on one.

@@ -29,7 +29,7 @@ class RRKD(nn.Module):
 
     Without anchors the batch is its own: K = B, and the diagonal of ones stays. At equal
     weight this is SP on cosines, with a gradient B/4 times as large. Fixed anchors are images
-    that both networks encode anew at every step (``Distiller(anchors=...)``).
+    that the student encodes anew at every step (``Distiller(anchors=...)``).
 
     Equal to the authors' notebook where that is defined. It divides by norms without an
     epsilon, so a zero vector gives NaN there; here it relates to nothing and sends no

@@ -1,7 +1,7 @@
 """SP, similarity-preserving distillation (Tung & Mori, ICCV 2019, arXiv 1907.09682)."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from relatum import relations
 from relatum.divergences import squared
@@ -61,8 +61,8 @@ class SP(nn.Module):
         Raises:
             Fault: the batches differ, or the tuples' lengths do.
         """
-        students = student if isinstance(student, tuple) else (student,)
-        teachers = teacher if isinstance(teacher, tuple) else (teacher,)
+        students = (student,) if isinstance(student, Tensor) else tuple(student)
+        teachers = (teacher,) if isinstance(teacher, Tensor) else tuple(teacher)
         if len(students) != len(teachers):
             raise Fault(
                 f"SP pairs layers one to one: got {len(students)} of the student and"

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from relatum.types import Fault
+from relatum.types import Fault, Input
 
 
 def from_timm(
@@ -76,8 +76,44 @@ def from_torchvision(
     network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **sized)
     if pretrained:
         weights = models.get_model_weights(name)["DEFAULT"]
-        _load(f"torchvision/{name}", network, weights.get_state_dict(check_hash=True), classes)
+        _load(
+            f"torchvision/{name}",
+            network,
+            weights.get_state_dict(check_hash=True, weights_only=True),
+            classes,
+        )
     return network
+
+
+def published(name: str) -> tuple[int, Input]:
+    """How many classes a network's published weights tell apart, and how they want images.
+
+    Args:
+        name: ``timm/NAME`` or ``torchvision/NAME``.
+
+    Raises:
+        Fault: there is no such network, or it has no published weights.
+    """
+    library, _, model = name.partition("/")
+    if library == "timm":
+        import timm
+
+        found = timm.get_pretrained_cfg(model)
+        if found is None:
+            raise Fault(f"timm has no published weights for {model!r}")
+        return found.num_classes, Input(found.input_size[1:], tuple(found.mean), tuple(found.std))
+    if library == "torchvision":
+        from torchvision import models
+
+        known = models.list_models(module=models)
+        if model not in known:
+            raise Fault(_unknown("torchvision", model, known))
+        weights = models.get_model_weights(model)["DEFAULT"]
+        wants = weights.transforms()
+        side = wants.crop_size[0]
+        input = Input((side, side), tuple(wants.mean), tuple(wants.std))
+        return len(weights.meta["categories"]), input
+    raise Fault(f"{name!r} has no published weights here; only timm/… and torchvision/… have")
 
 
 def _load(name: str, network: nn.Module, published: dict[str, Tensor], classes: int) -> None:

@@ -13,6 +13,11 @@ Alteration = Callable[[Distiller, Resident], None]
 paper's faults, which are no options of the library."""
 
 
+def name_of(alter: Alteration | None) -> str:
+    """What a record calls an alteration; empty for none."""
+    return "" if alter is None else alter.__name__.strip("_").replace("_", " ")
+
+
 @dataclass(frozen=True)
 class Arm:
     """One row of a table: a recipe under a name, run once for every seed.
@@ -65,6 +70,7 @@ class Plan:
         published: what the paper or its code printed, by label.
         claims: what the paper says of it.
         notes: what a reader must know, in sentences.
+        search_epochs: how long each setting of an arm is tried.
     """
 
     name: str
@@ -76,6 +82,7 @@ class Plan:
     published: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     notes: tuple[str, ...] = ()
+    search_epochs: int = 5
 
     @property
     def runs(self) -> int:
@@ -101,12 +108,16 @@ class Plan:
             teacher=_scaled(self.teacher, scale),
             arms=tuple(_scaled(arm, scale) for arm in self.arms),
             notes=(*self.notes, note),
+            search_epochs=max(1, round(self.search_epochs * scale)),
         )
 
 
 def _scaled(arm: Arm, scale: float) -> Arm:
-    epochs = arm.recipe.epochs
-    if epochs:
-        epochs = max(1, round(epochs * scale))
-    milestones = tuple(max(1, round(each * scale)) for each in arm.recipe.milestones)
-    return replace(arm, recipe=arm.recipe.but(epochs=epochs, milestones=milestones))
+    recipe = arm.recipe
+    epochs = max(1, round(recipe.epochs * scale)) if recipe.epochs else 0
+    scaled = (max(1, round(each * scale)) for each in recipe.milestones)
+    milestones = tuple(each for each in scaled if each < epochs)
+    gone = recipe.milestones and not milestones  # too short for any fall
+    schedule = "constant" if gone else recipe.schedule
+    changes = {"epochs": epochs, "milestones": milestones, "schedule": schedule}
+    return replace(arm, recipe=recipe.but(**changes))

@@ -3,7 +3,6 @@
 from html import escape
 from pathlib import Path
 
-from relatum import checkpoint
 from relatum.record import Record, find
 from relatum.report import markup, matrices, provenance
 from relatum.report.course import course
@@ -12,6 +11,7 @@ from relatum.report.provenance import Runs
 from relatum.report.table import Summary, summarise
 from relatum.report.verdict import finding, verdict
 from relatum.report.words import counted, duration, short
+from relatum.weights import write
 
 NAME = "report.html"
 STYLE = Path(__file__).with_name("page.css")
@@ -32,7 +32,7 @@ def write_report(folder: Path) -> Path:
     folder = Path(folder)
     runs = find(folder)
     page = render(folder, runs)
-    checkpoint.write(folder / NAME, page.encode())
+    write(folder / NAME, page.encode())
     return folder / NAME
 
 

@@ -136,12 +136,14 @@ def again(folder: Path, runs: Runs) -> str:
     """How to repeat every run."""
     commands = [
         AGAIN.format(shlex.quote((_reached(folder, path) / "recipe.json").as_posix()))
-        for path, _ in runs
-        if (path / "recipe.json").exists()
+        for path, record in runs
+        if (path / "recipe.json").exists() and not record.altered
     ]
     if not commands:
         return ""
     about = "From where the runs were started; a recipe holds all that its run depends on."
+    if any(record.altered for _, record in runs):
+        about += " Runs that were altered by a reproduction are only to be had from it."
     lines = markup.code("\n".join(commands))
     few = len(commands) < 5
     return markup.paragraph(about) + "\n" + (lines if few else markup.folded("Commands", lines))

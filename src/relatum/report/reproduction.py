@@ -29,7 +29,7 @@ def markdown(plan: Plan, records: Sequence[Record], failures: Sequence[str] = ()
     lines = [f"## {plan.title}", "", *_table(plan, by_label), ""]
     lines += [f"{_conditions(plan)}", ""]
     if plan.claims:
-        lines += ["| claim | what was measured | holds |", "|---|---|---|"]
+        lines += ["| | said by | what was measured | holds |", "|---|---|---|---|"]
         lines += [_claim(claim, plan, by_label) for claim in plan.claims]
         lines.append("")
     lines += [f"- {note}" for note in plan.notes]
@@ -102,23 +102,23 @@ def _claim(claim: Claim, plan: Plan, by_label: dict[str, list[Record]]) -> str:
         for label in (claim.arm, claim.than)
     )
     if not ours or not theirs:
-        return f"| {claim.text} | not measured | — |"
+        return f"| {claim.text} | {claim.source} | not measured | — |"
     found = difference(ours, theirs)
     measured = f"{found.mean:+.2f} points"
     if found.interval is None:
-        return f"| {claim.text} | {measured}, too few seeds for an interval | — |"
+        return f"| {claim.text} | {claim.source} | {measured}, too few seeds for an interval | — |"
     measured += f" (95 % interval {found.interval[0]:+.2f} to {found.interval[1]:+.2f})"
     holds = ("yes" if found.mean > 0 else "**no, the reverse**") if found.clear else "**not shown**"
-    return f"| {claim.text} | {measured} | {holds} |"
+    return f"| {claim.text} | {claim.source} | {measured} | {holds} |"
 
 
 def _claim_kept(claim: Claim, runs: Sequence[Record]) -> str:
     wanted = float(claim.than.rstrip(" %"))
     values = [record.metrics["kept"] for record in runs if "kept" in record.metrics]
     if not values:
-        return f"| {claim.text} | not measured | — |"
+        return f"| {claim.text} | {claim.source} | not measured | — |"
     spread = Spread.of(values)
     around = "" if spread.std is None else f" ± {spread.std:.2f}"
     holds = "yes" if spread.mean >= wanted else "**no**"
     more = "that much or more" if spread.mean >= wanted else "less"
-    return f"| {claim.text} | {spread.mean:.2f}{around} %: {more} | {holds} |"
+    return f"| {claim.text} | {claim.source} | {spread.mean:.2f}{around} %: {more} | {holds} |"

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import torch
 
-from relatum.checkpoint import load_weights
 from relatum.recipes.recipe import Recipe
 from relatum.record import Record
 from relatum.run import measure
-from relatum.run.networks import WEIGHTS, pair_of
+from relatum.run.networks import pair_of
 from relatum.run.run import BEST
 from relatum.run.sets import sets_of
+from relatum.run.trained import WEIGHTS, input_from
+from relatum.taps import Tapped
 from relatum.types import Fault
+from relatum.weights import about_weights, load_weights
 
 
 def evaluate_again(
@@ -36,7 +38,8 @@ def evaluate_again(
         device: where.
 
     Raises:
-        Fault: the run is not finished, or its files are damaged or missing.
+        Fault: the run is not finished, its files are damaged or missing, or its teacher is
+            another one now.
     """
     device = device or torch.device("cpu")
     record = Record.load(folder)
@@ -44,14 +47,32 @@ def evaluate_again(
         dataset=dataset or record.recipe.dataset,
         data_root=str(data_root) if data_root else record.recipe.data_root,
         probes=probes,
+        teacher=_teacher_of(record, folder),
     )
     weights = folder / (BEST if best else WEIGHTS)
     if best and not weights.exists():
         raise Fault(f"{folder} has no best epoch: no validation part was cut (validation=0.1)")
     sets = sets_of(recipe, device, download)
     pair = pair_of(recipe, sets, device)
+    if record.teacher is not None and pair.teacher_sha256 != record.teacher.weights_sha256:
+        raise Fault(f"{recipe.teacher} is not the teacher that {folder} learnt from any more")
     load_weights(pair.student.network, weights)
-    found = measure.measure(pair.student, pair.teacher, pair.setting, sets.test)
+    input = input_from(about_weights(weights), weights) or pair.student.input
+    student = Tapped(pair.student.network, pair.student.taps, input).to(device)
+    found = measure.measure(student, pair.teacher, pair.setting, sets.test)
     if recipe.dataset == record.recipe.dataset:  # what the run left out has a reason
         found = {name: value for name, value in found.items() if name in record.metrics}
-    return found | measure.probe(pair.student, recipe, sets)
+    return found | measure.probe(student, recipe, sets)
+
+
+def _teacher_of(record: Record, folder: Path) -> str | None:
+    """Where the teacher lies: as it was called, or else around the run, which may have moved."""
+    if record.recipe.teacher is None:
+        return None
+    model, at, named = record.recipe.teacher.rpartition("@")
+    if Path(named).exists():
+        return record.recipe.teacher
+    around = [
+        parent / each for parent in folder.resolve().parents for each in (named, Path(named).name)
+    ]
+    return model + at + next((str(path) for path in around if path.exists()), named)

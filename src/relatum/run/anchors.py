@@ -31,8 +31,8 @@ def anchors_of(recipe: Recipe, sets: Sets, teacher: Teacher | None) -> Images | 
             raise Fault(f"{recipe.anchor_count} anchors are more than {len(train)} images")
         chosen = order[: recipe.anchor_count]
     else:
-        if train.labels is None:
-            raise Fault(f"anchors {recipe.anchors!r} need labels, and {sets.name} has none")
+        if train.labels is None or not recipe.labels:
+            raise Fault(f"anchors {recipe.anchors!r} need labels, and there are none to use")
         if recipe.anchors == "confident-per-class":
             if teacher is None:
                 raise Fault("anchors 'confident-per-class' need a teacher")
@@ -56,6 +56,7 @@ def _first(places: Tensor, count: int, name: str) -> Tensor:
 def _by_confidence(teacher: Teacher, train: Resident, classes: int) -> Tensor:
     """Positions of the correctly classified samples, the most confident first."""
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     assert train.labels is not None
     on = ("output", "embedding")
@@ -65,7 +66,8 @@ def _by_confidence(teacher: Teacher, train: Resident, classes: int) -> Tensor:
         chances = said.values["output"].softmax(1)
     else:  # a network without classes: as the authors do, by a probe on its embedding
         embedding = said.values["embedding"].flatten(1).double().numpy()
-        probe = LogisticRegression(max_iter=5000).fit(embedding, labels.numpy())
+        with threadpool_limits(1):  # as a probe, and for its reasons
+            probe = LogisticRegression(max_iter=5000).fit(embedding, labels.numpy())
         chances = torch.from_numpy(probe.predict_proba(embedding))
     confidence, guessed = chances.max(1)
     order = confidence.argsort(descending=True, stable=True)

@@ -104,8 +104,11 @@ def probe(tapped: Tapped, recipe: Recipe, sets: Sets) -> dict[str, float]:
 
 
 def share_kept(student: dict[str, float], teacher: dict[str, float]) -> dict[str, float]:
-    """How much of the teacher's performance the student keeps, by the best measure of both."""
-    for name in ("top1", "probe", "knn"):
+    """How much of the teacher's performance the student keeps, by a measure that both have.
+
+    A probe comes first: it reads networks with a trained classifier, a random one and none alike.
+    """
+    for name in ("probe", "top1", "knn"):
         if name in student and teacher.get(name):
             return {"kept": kept(student[name], teacher[name])}
     return {}
@@ -120,9 +123,9 @@ def validate(
     return measure(student, teacher, setting, data, related=related)
 
 
-def learnt(found: dict[str, float], objective: Objective) -> dict[str, float]:
-    """Without what is measured of the output, where no term taught the student to give any."""
-    if objective.reads_output("student"):
+def learnt(found: dict[str, float], objective: Objective, recipe: Recipe) -> dict[str, float]:
+    """Without what is measured of the output, where nothing taught the student to give any."""
+    if recipe.epochs and objective.reads_output("student"):
         return found
     return {name: value for name, value in found.items() if name not in OF_OUTPUT}
 

@@ -9,17 +9,16 @@ import torch
 from torch import nn
 
 from relatum import models
-from relatum.checkpoint import about_weights, fingerprint, first_line, load_weights
 from relatum.discovery import find_taps
 from relatum.methods import Says, Setting
+from relatum.models.foreign import published
 from relatum.recipes.recipe import Recipe
-from relatum.record import NAME
 from relatum.run.sets import Sets
+from relatum.run.trained import PRETRAINED, Trained, made_for, trained
 from relatum.taps import Tapped, shapes
 from relatum.teachers import Teacher
-from relatum.types import Fault, Images, Input
-
-WEIGHTS = "student.safetensors"
+from relatum.types import Fault, Images, Input, Shapes
+from relatum.weights import fingerprint, first_line
 
 
 @dataclass(frozen=True)
@@ -57,90 +56,74 @@ def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | No
             missing, damaged or of another network.
     """
     images = _some(sets)
-    network = models.create(recipe.student, **_made_for(sets))
-    if recipe.dropout is not None:
-        _set_dropout(network, recipe.dropout, recipe.student)
-    student = _tapped(recipe.student, network, sets.input, images).to(device)
-    teacher, name, run = None, "", None
+    source, teacher = None, None
     if recipe.teacher is not None:
-        if stand_in is None:
-            bare, name, input, run = load_teacher(recipe.teacher, sets)
-        else:
-            bare, name, input = models.create(stand_in, **_made_for(sets)), stand_in, sets.input
-        teacher = Teacher(bare, _tapped(name, bare, input, images).taps, input).to(device)
+        source = trained(recipe.teacher, sets) if stand_in is None else _untrained(stand_in, sets)
+        taps = _tapped(source.name, source.network, source.input, images).taps
+        teacher = Teacher(source.network, taps, source.input)
+    teacher_shapes = {} if teacher is None else shapes(teacher.tapped, images)
+    torch.manual_seed(recipe.seed)  # again: the student is the same whoever teaches it
+    student = _student(recipe, sets, images, teacher_shapes)
     classes = len(sets.classes) if sets.classes and recipe.labels else None
     student_shapes = shapes(student, images)
-    teacher_shapes = {} if teacher is None else shapes(teacher.tapped, images)
-    teacher_says = None if teacher is None else _says(teacher.tapped, teacher_shapes, images)
+    known = source is not None and source.classes is not None and bool(sets.classes)
     setting = Setting(
         student=student_shapes,
         teacher=teacher_shapes or None,
         student_says=_says(student, student_shapes, images, classes, recipe.student),
-        teacher_says=teacher_says,
+        teacher_says=_says(teacher.tapped, teacher_shapes, images) if teacher else None,
         samples=len(sets.train),
         classes=classes,
+        same_classes=not known or (source is not None and source.classes == sets.classes),
     )
-    sha256 = "" if teacher is None else fingerprint(teacher.network)
-    return Pair(student, teacher, setting, name, sha256, run)
+    return Pair(
+        student=student.to(device),
+        teacher=None if teacher is None else teacher.to(device),
+        setting=setting,
+        teacher_name="" if source is None else source.name,
+        teacher_sha256="" if source is None else fingerprint(source.network),
+        teacher_run=None if source is None else source.run,
+    )
 
 
-def about_network(recipe: Recipe, sets: Sets) -> dict[str, str]:
+def _student(recipe: Recipe, sets: Sets, images: Images, teacher: Shapes) -> Tapped:
+    """A new student. Without classes of its own it gets as many outputs as its teacher has."""
+    width = teacher["output"][-1] if teacher and len(teacher["output"]) == 2 else 1
+    assert isinstance(width, int)
+    made = made_for(sets, len(sets.classes) or width)
+    network = models.create(recipe.student, **made)
+    if recipe.dropout is not None:
+        _set_dropout(network, recipe.dropout, recipe.student)
+    return _tapped(recipe.student, network, student_input(recipe, sets), images)
+
+
+def student_input(recipe: Recipe, sets: Sets) -> Input:
+    """The set's normalisation, or that of the published weights which a student begins with."""
+    if recipe.student.endswith(PRETRAINED):
+        own = published(recipe.student.removesuffix(PRETRAINED))[1]
+        return Input(mean=own.mean, std=own.std)
+    return sets.input
+
+
+def _untrained(name: str, sets: Sets) -> Trained:
+    network = models.create(name, **made_for(sets, max(len(sets.classes), 1)))
+    return Trained(network, name, sets.input)
+
+
+def about_network(recipe: Recipe, sets: Sets, setting: Setting) -> dict[str, str]:
     """What a student's weights say of themselves, so that the file alone is enough to use it."""
-    made = {name: str(value) for name, value in _made_for(sets).items()}
+    width = setting.student["output"][-1]
+    assert isinstance(width, int)
+    made = made_for(sets, len(sets.classes) or width)
+    input = student_input(recipe, sets)
     return {
-        "model": recipe.student,
-        **made,
-        "mean": " ".join(map(str, sets.input.mean)),
-        "std": " ".join(map(str, sets.input.std)),
+        "model": recipe.student.removesuffix(PRETRAINED),
+        **{name: str(value) for name, value in made.items()},
+        "mean": " ".join(map(str, input.mean)),
+        "std": " ".join(map(str, input.std)),
         "dataset": sets.name,
         "class_names": "\n".join(sets.classes),
     }
-
-
-def load_teacher(text: str, sets: Sets) -> tuple[nn.Module, str, Input, Path | None]:
-    """A trained network by the text that names it: its name, input and run come along.
-
-    Args:
-        text: a run's folder, a file of weights that a run saved, ``MODEL@WEIGHTS``, or the
-            name of a model with weights of its own (``timm/NAME:pretrained``).
-        sets: the images that it will see.
-
-    Raises:
-        Fault: there is no such thing, or it is of another network.
-    """
-    name, at, weights = text.partition("@")
-    path = Path(text)
-    if path.is_dir():
-        if not (path / WEIGHTS).exists():
-            raise Fault(f"{path} holds no trained network ({WEIGHTS} is missing): let it finish")
-        return _from_file(path / WEIGHTS)
-    if path.is_file():
-        return _from_file(path)
-    if at:
-        network = models.create(name, **_made_for(sets))
-        load_weights(network, Path(weights))
-        return network, name, sets.input, None
-    if text.endswith(":pretrained"):
-        network = models.create(text, **_made_for(sets))
-        return network, text, _own_input(network) or sets.input, None
-    raise Fault(
-        f"the teacher {text!r} is no folder of a run and no file; train one with"
-        f" 'relatum teach --model {text}', or give its weights as {text}@FILE"
-    )
-
-
-def _from_file(path: Path) -> tuple[nn.Module, str, Input, Path | None]:
-    about = about_weights(path)
-    try:
-        sizes = {name: int(about[name]) for name in ("channels", "size", "classes")}
-        mean, std = (tuple(map(float, about[name].split())) for name in ("mean", "std"))
-        name = about["model"]
-    except (KeyError, ValueError):
-        raise Fault(f"{path} does not say which network it is of; name it: MODEL@{path}") from None
-    network = models.create(name, **sizes)
-    load_weights(network, path)
-    run = path.parent if (path.parent / NAME).exists() else None
-    return network, name, Input(mean=mean, std=std), run
 
 
 def tap(network: nn.Module, input: Input, images: Images) -> Tapped:
@@ -172,28 +155,12 @@ def _some(sets: Sets) -> Images:
     )
 
 
-def _made_for(sets: Sets) -> dict[str, int]:
-    channels, height, width = sets.shape
-    if height != width:
-        raise Fault(f"{sets.name}: images must be square here, got {height} by {width}")
-    return {"channels": channels, "size": height, "classes": max(len(sets.classes), 1)}
-
-
 def _set_dropout(network: nn.Module, probability: float, name: str) -> None:
     layers = [each for each in network.modules() if isinstance(each, nn.Dropout)]
     if not layers:
         raise Fault(f"dropout was set, but {name} has no dropout layer")
     for layer in layers:
         layer.p = probability
-
-
-def _own_input(network: nn.Module) -> Input | None:
-    """What a timm network says of its own input."""
-    own: Any = getattr(network, "pretrained_cfg", None)
-    if not isinstance(own, Mapping):
-        return None
-    _, height, width = own["input_size"]
-    return Input((height, width), tuple(own["mean"]), tuple(own["std"]))
 
 
 def _says(

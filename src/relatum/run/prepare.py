@@ -34,6 +34,7 @@ class Prepared:
         stages: what is minimised, one after the other.
         batches: what is trained on.
         anchors: fixed images that RRKD compares with, if there are any.
+        learning: the student's parameters that its maker did not freeze.
     """
 
     sets: Sets
@@ -41,6 +42,7 @@ class Prepared:
     stages: tuple[Stage, ...]
     batches: Batches
     anchors: Images | None
+    learning: frozenset[str]
 
     def distiller(
         self, stage: Stage, alter: Alteration | None = None
@@ -48,7 +50,8 @@ class Prepared:
         """What trains in a stage, and the names of the parameters that do not learn in it."""
         distiller = Distiller(self.pair.student, self.pair.teacher, stage.objective, self.anchors)
         distiller.to(self.sets.train.images.device)
-        self.pair.student.requires_grad_(True)
+        for name, parameter in self.pair.student.named_parameters():
+            parameter.requires_grad_(name in self.learning)  # a stage before may have rested it
         if alter is not None:
             alter(distiller, self.sets.train)
         return distiller, distiller.rest(next(self.batches.epoch(1)))
@@ -78,7 +81,11 @@ def prepare(
     # after the student, so that one seed gives all methods the same one to begin with
     plan = stages(recipe.method, pair.setting)
     batches = training_batches(recipe, sets)
-    return Prepared(sets, pair, plan, batches, anchors_of(recipe, sets, pair.teacher))
+    wanted = any(stage.objective.accepts("student_anchors") for stage in plan)
+    anchors = anchors_of(recipe, sets, pair.teacher) if wanted else None
+    named = pair.student.named_parameters()
+    learning = frozenset(name for name, each in named if each.requires_grad)
+    return Prepared(sets, pair, plan, batches, anchors, learning)
 
 
 def _set_threads(recipe: Recipe, sets: Sets, pair: Pair) -> None:

@@ -8,24 +8,29 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from relatum.checkpoint import Saver, Stop, load_weights, save_weights, state_of, write
+from relatum.checkpoint import Saver, Stop
 from relatum.distiller import Distiller
 from relatum.evaluate import encoder_parameters, macs, parameters
 from relatum.fit import Epoch, Position, fit
+from relatum.losses import SP
 from relatum.methods import TASK, Stage
-from relatum.recipes.plan import Alteration
+from relatum.recipes.plan import Alteration, name_of
 from relatum.recipes.recipe import Recipe
 from relatum.record import NAME, Record, Row, TeacherRecord, environment, read_rows
 from relatum.run import measure
 from relatum.run.display import Display, Silent, Watched
-from relatum.run.networks import WEIGHTS, Pair, about_network
+from relatum.run.networks import Pair, about_network
 from relatum.run.prepare import Prepared, optimizer_of, prepare
 from relatum.run.sets import Sets
+from relatum.run.trained import WEIGHTS, weights_of
 from relatum.types import Fault
+from relatum.weights import fingerprint_of, load_weights, save_weights, state_of, write
 
 RECIPE, METRICS, CHECKPOINT = "recipe.json", "metrics.jsonl", "checkpoint.pt"
 BEST, RELATIONS = "best.safetensors", "relations.safetensors"
 FILES = (RECIPE, METRICS, CHECKPOINT, WEIGHTS, BEST, RELATIONS, NAME, "report.html")
+OWN = ("top1", "top5", "probe", "knn")
+"""What a teacher's own run measured of it that need not be measured again."""
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -67,10 +72,12 @@ def run(
         NotFinite: a loss became infinite or not a number.
         Interrupted: it was asked to stop, and did after saving.
     """
-    job = _Run(recipe, folder, label, torch.device(device), stop or Stop(), display or Silent())
+    job = _Run(
+        recipe, folder, label, torch.device(device), stop or Stop(), display or Silent(), alter
+    )
     if finished := _claim(recipe, folder, resume, overwrite):
         return finished
-    return job.go(download, alter, overwrite)
+    return job.go(download, overwrite)
 
 
 def _claim(recipe: Recipe, folder: Path, resume: bool, overwrite: bool) -> Record | None:
@@ -92,9 +99,17 @@ def _claim(recipe: Recipe, folder: Path, resume: bool, overwrite: bool) -> Recor
                     f"{folder} holds a run of another recipe ({name}: {value!r} there,"
                     f" {getattr(recipe, name)!r} asked for); choose another --out"
                 )
-    if (folder / NAME).exists():
-        return Record.load(folder)
-    return None
+    if not (folder / NAME).exists():
+        return None
+    record = Record.load(folder)
+    weights = weights_of(recipe.teacher) if recipe.teacher else None
+    learnt = record.teacher.weights_sha256 if record.teacher else None
+    if weights is not None and learnt is not None and fingerprint_of(weights) != learnt:
+        raise Fault(
+            f"{folder} holds a run that learnt from another teacher; replace it by --overwrite, or"
+            " choose another --out"
+        )
+    return record
 
 
 @dataclass
@@ -105,13 +120,14 @@ class _Run:
     device: torch.device
     stop: Stop
     display: Display
+    alter: Alteration | None
 
-    def go(self, download: bool, alter: Alteration | None, overwrite: bool) -> Record:
+    def go(self, download: bool, overwrite: bool) -> Record:
         ready = prepare(self.recipe, self.device, download)
         rows: list[Row] = []
         idle: set[str] = set()
         for number, stage in enumerate(ready.stages):
-            distiller, resting = ready.distiller(stage, alter)
+            distiller, resting = ready.distiller(stage, self.alter)
             idle |= set(resting)
             if not number:  # all that could be refused was not
                 self._begin(overwrite)
@@ -180,12 +196,16 @@ class _Run:
     def _label(self) -> str:
         return self.label or self.recipe.method
 
+    def _save_weights(self, name: str, ready: Prepared) -> None:
+        about = about_network(self.recipe, ready.sets, ready.pair.setting)
+        save_weights(ready.pair.student.network, self.folder / name, about)
+
     def _by(self, pair: Pair) -> str:
         return measure.chosen_by(pair.setting, self.recipe)
 
     def _about(self, pair: Pair) -> dict[str, Any]:
         fields = self.recipe.model_dump(mode="json", exclude={"data_root", "teacher"})
-        return {**fields, "teacher_sha256": pair.teacher_sha256}
+        return {**fields, "teacher_sha256": pair.teacher_sha256, "altered": name_of(self.alter)}
 
     def _row(self, number: int, epoch: Epoch, rate: float, ready: Prepared, rows: list[Row]) -> Row:
         sets, pair, objective = ready.sets, ready.pair, ready.stages[number].objective
@@ -194,7 +214,7 @@ class _Run:
             found = measure.validate(
                 pair.student, pair.teacher, pair.setting, self.recipe, sets.validation
             )
-            found = measure.learnt(found, objective)
+            found = measure.learnt(found, objective, self.recipe)
             metrics = {f"validation_{name}": value for name, value in found.items()}
         row = Row(
             stage=number,
@@ -207,7 +227,7 @@ class _Run:
             seconds=epoch.seconds,
         )
         if measure.best_row([*rows, row], self._by(pair)) == len(rows):
-            save_weights(pair.student.network, self.folder / BEST, about_network(self.recipe, sets))
+            self._save_weights(BEST, ready)
         return row
 
     def _finish(self, ready: Prepared, rows: list[Row], idle: tuple[str, ...]) -> Record:
@@ -215,22 +235,23 @@ class _Run:
         student = pair.student
         objective = ready.stages[-1].objective
         metrics = measure.measure(student, pair.teacher, pair.setting, sets.test)
-        metrics = measure.learnt(metrics, objective)
+        metrics = measure.learnt(metrics, objective, recipe)
         metrics |= measure.probe(student, recipe, sets)
         teacher = None if pair.teacher is None else self._teacher(pair.teacher, sets, pair)
         if teacher is not None:
             metrics |= measure.share_kept(metrics, teacher.metrics)
         best = measure.best_row(rows, self._by(pair))
         if best is not None:
-            found = measure.learnt(self._measure_best(sets, pair), objective)
+            found = measure.learnt(self._measure_best(sets, pair), objective, recipe)
             metrics |= {f"best_{name}": value for name, value in found.items()}
-        save_weights(student.network, self.folder / WEIGHTS, about_network(recipe, sets))
+        self._save_weights(WEIGHTS, ready)
         shown = measure.shown_relations(student, pair.teacher, sets.test)
         write(self.folder / RELATIONS, save(shown))
         embeds = "embedding" in student.taps
         record = Record(
             label=self._label,
             recipe=recipe,
+            altered=name_of(self.alter),
             environment=environment(self.device),
             notes=_notes(recipe, ready),
             idle=idle,
@@ -256,7 +277,8 @@ class _Run:
         if pair.teacher_run is not None:
             before = Record.load(pair.teacher_run)
             if before.recipe.dataset == self.recipe.dataset:
-                found = {**before.metrics, **found}
+                own = {name: before.metrics[name] for name in OWN if name in before.metrics}
+                found = {**own, **found}
         if self.recipe.probes and not {"probe", "knn"} & set(found):
             found |= measure.probe(teacher.tapped, self.recipe, sets)
         return TeacherRecord(
@@ -285,8 +307,14 @@ def _notes(recipe: Recipe, ready: Prepared) -> tuple[str, ...]:
             why = f"it puts out a{'n' * (ready.pair.setting.student_says[0] == 'e')}"
             why += f" {ready.pair.setting.student_says}, no logits"
         notes.append(f"the student learns from its teacher alone: {why}")
-    if any(name.startswith("sp") and term.on == "embedding" for name, term in terms.items()):
+    setting = ready.pair.setting
+    lacking = [
+        shapes for shapes in (setting.student, setting.teacher or {}) if "maps" not in shapes
+    ]
+    if lacking and isinstance(terms[next(reversed(terms))].loss, SP):
         notes.append("SP reads the embedding: one of the networks has no feature maps")
+    if recipe.anchors != "batch" and ready.anchors is None:
+        notes.append("no term of this method uses anchors, so there were none")
     return tuple(notes)
 
 

@@ -1,0 +1,130 @@
+"""A trained network by the text that names it: its input, its classes and its run come along."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from relatum import models
+from relatum.models.foreign import published
+from relatum.record import NAME
+from relatum.run.sets import Sets
+from relatum.types import Fault, Input
+from relatum.weights import about_weights, load_weights
+
+WEIGHTS = "student.safetensors"
+PRETRAINED = ":pretrained"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with its weights, and what is known of it.
+
+    Attributes:
+        network: loaded.
+        name: its architecture.
+        input: the size and normalisation that it was trained with.
+        run: the folder of the run that trained it, where it was one.
+        classes: what its logits mean, where that is known.
+    """
+
+    network: nn.Module
+    name: str
+    input: Input
+    run: Path | None = None
+    classes: tuple[str, ...] | None = None
+
+
+def trained(text: str, sets: Sets) -> Trained:
+    """Find and load what a text names.
+
+    Args:
+        text: a run's folder; a file of weights that a run saved; ``MODEL@FOLDER`` or
+            ``MODEL@FILE``, for a network that the file does not name, or that is somebody's
+            own code; or a model with published weights (``timm/NAME:pretrained``).
+        sets: the images that it will see.
+
+    Raises:
+        Fault: there is no such thing, or it is of another network.
+    """
+    name, at, place = text.partition("@")
+    if at:
+        return _load(name, _weights(Path(place)), sets)
+    path = Path(text)
+    if path.exists():
+        weights = _weights(path)
+        name = about_weights(weights).get("model", "")
+        if not name:
+            raise Fault(f"{weights} does not say which network it is of; name it: MODEL@{path}")
+        if ":" in name:
+            raise Fault(
+                f"{weights} names {name}, and a file may not say which code is run; say it"
+                f" yourself, if you trust it: {name}@{path}"
+            )
+        return _load(name, weights, sets)
+    if text.endswith(PRETRAINED):
+        classes, input = published(text.removesuffix(PRETRAINED))
+        size = sets.shape[1] if input.size is None else input.size[0]
+        network = models.create(text, channels=sets.shape[0], size=size, classes=classes)
+        return Trained(network, text, input)
+    raise Fault(
+        f"the teacher {text!r} is no folder of a run and no file; train one with"
+        f" 'relatum teach --model {text}', or give its weights as {text}@FILE"
+    )
+
+
+def weights_of(text: str) -> Path | None:
+    """The file that holds the weights of what a text names, if there is one."""
+    path = Path(text.partition("@")[2] or text)
+    path = path / WEIGHTS if path.is_dir() else path
+    return path if path.is_file() else None
+
+
+def _weights(path: Path) -> Path:
+    if path.is_dir():
+        if not (path / WEIGHTS).exists():
+            raise Fault(f"{path} holds no trained network ({WEIGHTS} is missing): let it finish")
+        return path / WEIGHTS
+    if not path.exists():
+        raise Fault(f"there is no file {path}")
+    return path
+
+
+def _load(name: str, path: Path, sets: Sets) -> Trained:
+    about = about_weights(path) if path.suffix == ".safetensors" else {}
+    if "classes" in about:
+        sizes = {each: _whole(about, each, path) for each in ("channels", "size", "classes")}
+    else:
+        sizes = made_for(sets, max(len(sets.classes), 1))
+    network = models.create(name, **sizes)
+    load_weights(network, path)
+    run = path.parent if (path.parent / NAME).exists() else None
+    classes = tuple(about["class_names"].split("\n")) if about.get("class_names") else None
+    return Trained(network, name, input_from(about, path) or sets.input, run, classes)
+
+
+def input_from(about: Mapping[str, str], path: Path) -> Input | None:
+    """The normalisation that a file of weights names, if it names one."""
+    if "mean" not in about or "std" not in about:
+        return None
+    try:
+        mean, std = (tuple(map(float, about[each].split())) for each in ("mean", "std"))
+    except ValueError:
+        raise Fault(f"{path}: its mean or std is no list of numbers") from None
+    return Input(mean=mean, std=std)
+
+
+def made_for(sets: Sets, classes: int) -> dict[str, int]:
+    """What a network is built for, to see these images."""
+    channels, height, width = sets.shape
+    if height != width:
+        raise Fault(f"{sets.name}: images must be square here, got {height} by {width}")
+    return {"channels": channels, "size": height, "classes": classes}
+
+
+def _whole(about: Mapping[str, str], name: str, path: Path) -> int:
+    try:
+        return int(about[name])
+    except (KeyError, ValueError):
+        raise Fault(f"{path}: its {name} is no whole number") from None

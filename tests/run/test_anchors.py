@@ -1,0 +1,109 @@
+"""Fixed anchors: chosen by the seed alone, re-checked by index."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from relatum.recipes.recipe import Recipe
+from relatum.run import run
+from relatum.run.anchors import anchors_of
+from relatum.run.prepare import Prepared, prepare
+from relatum.types import Fault, Images
+
+CPU = torch.device("cpu")
+
+
+def chosen(recipe: Recipe, ready: Prepared | None = None) -> Images:
+    ready = ready or prepare(recipe, CPU)
+    images = anchors_of(recipe, ready.sets, ready.pair.teacher)
+    assert images is not None
+    return images
+
+
+def places(images: Images, ready: Prepared) -> list[int]:
+    """Where in the training part each anchor sits; equal images count as the first of them."""
+    every = ready.sets.train.float(slice(None)).flatten(1)
+    return [int((every == each.flatten()).all(1).nonzero()[0, 0]) for each in images]
+
+
+def test_those_of_the_batch_are_not_fixed(recipe: Recipe) -> None:
+    assert prepare(recipe, CPU).anchors is None
+
+
+def test_at_random(recipe: Recipe) -> None:
+    recipe = recipe.but(anchors="random", anchor_count=20)
+    ready = prepare(recipe, CPU)
+    images = chosen(recipe, ready)
+    assert images.shape == (20, 1, 8, 8)
+    assert 0 <= images.min() < images.max() <= 1
+    assert len(set(places(images, ready))) == 20
+    assert torch.equal(images, chosen(recipe))
+    assert not torch.equal(images, chosen(recipe.but(seed=1)))
+
+
+def test_at_random_within_each_class(recipe: Recipe) -> None:
+    recipe = recipe.but(anchors="random-per-class", anchor_count=3)
+    ready = prepare(recipe, CPU)
+    assert ready.sets.train.labels is not None
+    labels = ready.sets.train.labels[places(chosen(recipe, ready), ready)]
+    assert labels.tolist() == [label for label in range(10) for _ in range(3)]
+
+
+def test_the_most_confident_of_each_class(recipe: Recipe) -> None:
+    recipe = recipe.but(anchors="confident-per-class", anchor_count=2)
+    ready = prepare(recipe, CPU)
+    train, teacher = ready.sets.train, ready.pair.teacher
+    assert train.labels is not None
+    assert teacher is not None
+    chances = teacher.encode(train.float(slice(None))).output.softmax(1)
+    confidence, guessed = chances.max(1)
+    found = places(chosen(recipe, ready), ready)
+    for label in range(10):
+        two = found[2 * label : 2 * label + 2]
+        right = (guessed == label) & (train.labels == label)
+        assert right[two].all()
+        best = confidence[right].topk(2).values
+        torch.testing.assert_close(confidence[two], best)
+
+
+def test_a_network_without_classes_is_probed(recipe: Recipe, tmp_path: Path) -> None:
+    auto = recipe.but(student="mnist-ae-64", method="none", teacher=None, epochs=1)
+    run(auto, tmp_path)
+    recipe = auto.but(
+        student="mnist-ae-32",
+        method="rrkd",
+        teacher=str(tmp_path),
+        anchors="confident-per-class",
+        anchor_count=2,
+    )
+    ready = prepare(recipe, CPU)
+    assert ready.sets.train.labels is not None
+    assert ready.anchors is not None
+    labels = ready.sets.train.labels[places(ready.anchors, ready)]
+    assert labels.tolist() == [label for label in range(10) for _ in range(2)]
+
+
+def test_it_runs_with_them(recipe: Recipe, tmp_path: Path) -> None:
+    record = run(recipe.but(anchors="random", anchor_count=9, epochs=1), tmp_path)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["learner"]["anchors"].shape == (9, 1, 8, 8)
+    assert record.rows[0].losses["rrkd"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"anchors": "random", "anchor_count": 9999}, "9999 anchors are more than 1438 images"),
+        ({"anchors": "random-per-class", "anchor_count": 500}, "class 0 offers"),
+        ({"anchors": "confident-per-class", "teacher": None}, "teacher"),
+        ({"anchors": "random", "method": "sp"}, "no term of the objective uses them"),
+    ],
+)
+def test_what_cannot_be_had(
+    recipe: Recipe, tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    with pytest.raises(Fault) as caught:
+        run(recipe.but(**changes), tmp_path / "run")
+    assert words in str(caught.value)
+    assert not (tmp_path / "run").exists()
