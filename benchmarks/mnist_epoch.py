@@ -65,7 +65,7 @@ def main() -> int:
     result = {
         "samples": len(dataset.train),
         "losses_apart_at_most": apart,
-        "seconds": both.take_turns(asked.repeats),
+        **both.take_turns(asked.repeats),
         "microseconds_of_a_step": both.parts_of_a_step(),
         "machine": _machine(),
     }
@@ -177,21 +177,26 @@ class Both:
             self.student.load_state_dict(self.at_first)
         return max(abs(1 - one / two.item()) for one, two in zip(ours, theirs, strict=True))
 
-    def take_turns(self, repeats: int) -> dict[str, list[float]]:
-        """Seconds of an epoch, each way, so many times."""
+    def take_turns(self, repeats: int) -> dict[str, dict[str, list[float]]]:
+        """Seconds of an epoch, each way, so many times: by the clock, and of this process alone.
+
+        The second leave out what others took from it on a busy machine, and its own workers.
+        """
         ways: dict[str, Callable[[], object]] = {
             OURS: self._our_epoch,
             THEIRS: lambda: self._usual_epoch(workers=0),
             WORKERS: lambda: self._usual_epoch(workers=2),
         }
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        clock: dict[str, list[float]] = {name: [] for name in ways}
+        alone: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(repeats):
             for name, way in ways.items():
                 self.student.load_state_dict(self.at_first)
-                began = time.perf_counter()
+                began, spent = time.perf_counter(), time.process_time()
                 way()
-                seconds[name].append(time.perf_counter() - began)
-        return seconds
+                clock[name].append(time.perf_counter() - began)
+                alone[name].append(time.process_time() - spent)
+        return {"seconds": clock, "process_seconds": alone}
 
     def _our_epoch(self) -> object:
         distiller, optimizer = self._ours()
@@ -284,12 +289,19 @@ def _machine() -> dict[str, Any]:
 
 
 def _words(result: dict[str, Any]) -> str:
-    medians = {name: statistics.median(each) for name, each in result["seconds"].items()}
+    medians, alone = (
+        {name: statistics.median(each) for name, each in result[key].items()}
+        for key in ("seconds", "process_seconds")
+    )
     lines = [f"an epoch of {result['samples']:,} images, seconds (median, fastest, slowest)"]
     for name, each in result["seconds"].items():
         spread = f"{medians[name]:8.2f} {min(each):8.2f} {max(each):8.2f}"
         ratio = f"   {medians[name] / medians[OURS]:5.1f} times relatum's" if name != OURS else ""
         lines.append(f"{name:24}{spread}{ratio}")
+    ours, theirs = alone[OURS], alone[THEIRS]
+    lines.append(
+        f"of its own process alone: {ours:.2f} and {theirs:.2f}, {theirs / ours:.1f} times"
+    )
     apart = result["losses_apart_at_most"]
     lines.append(f"losses of the first {CHECKED} steps: {apart:.0e} of themselves apart")
     parts = result["microseconds_of_a_step"]

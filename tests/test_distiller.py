@@ -268,7 +268,7 @@ def with_watched_ends(objective: Objective) -> tuple[Watched, Watched, Distiller
     student, taught = toys.student(dropout=0.0), toys.teacher()
     ends = Watched(), Watched()
     for end, network in zip(ends, (student.network, taught.network), strict=True):
-        network.fc = nn.Sequential(network.fc, end)
+        network.fc = nn.Sequential(network.get_submodule("fc"), end)
     return *ends, Distiller(student, taught, objective)
 
 

@@ -288,7 +288,7 @@ class Counting(nn.Module):
 def counted() -> tuple[Counting, Tapped]:
     late = Counting()
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.Dropout(0.5), nn.ReLU(), late)
-    taps = {"early": Tap("1"), "both": (Tap("1"), Tap("3", "input")), "late": Tap("4")}
+    taps: Taps = {"early": Tap("1"), "both": (Tap("1"), Tap("3", "input")), "late": Tap("4")}
     return late, Tapped(network, taps).train()
 
 

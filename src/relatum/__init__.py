@@ -4,10 +4,10 @@ The losses are in ``relatum.losses``; what is here binds them to networks. Train
 ``relatum.fit.fit``, or whole recipes with ``relatum.run.run``. The command is ``relatum``.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import importlib
+import typing
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from relatum.data import Batches, Resident
     from relatum.datasets import load
     from relatum.discovery import find_taps
@@ -66,13 +66,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> typing.Any:
     """Import a public name when it is first asked for, so that the command starts at once."""
     if name in _PARTS:
-        return import_module(f"relatum.{name}")
+        return importlib.import_module(f"relatum.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'relatum' has no attribute {name!r}")
-    value = getattr(import_module(f"relatum.{_HOME_OF[name]}"), name)
+    value = getattr(importlib.import_module(f"relatum.{_HOME_OF[name]}"), name)
     globals()[name] = value
     return value
 

@@ -280,10 +280,11 @@ class Tally:
         step = (self._epoch - 1) * self._steps + before + row + 1
         kind = "not a number" if rows[row].isnan().any() else "infinite"
         whose = f"term {bad[0]!r}" if len(bad) == 1 else f"terms {', '.join(map(repr, bad))}"
-        if row and len(bad) == self._terms > 1:  # the student itself is broken, so all are
+        if step > 1 and len(bad) == self._terms > 1:  # the student is broken, so all of them are
             last = zip(self._names, rows[row - 1, : self._terms].tolist(), strict=False)
             were = ", ".join(f"{name} {value:.3g}" for name, value in last)
-            whose = f"every term: a gradient of step {step - 1} was not finite (there: {were})"
+            whose = f"every term: the update of step {step - 1} broke the student"
+            whose += f" (its losses: {were})" if row else ""
         raise NotFinite(
             f"the loss is {kind} since step {step} (epoch {self._epoch}) in {whose};"
             " lower the learning rate or that term's weight"

@@ -59,7 +59,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
     """What was tried, its scores invented."""
     seen: list[Recipe] = []
 
-    def score(recipe: Recipe, arm: Arm, device: torch.device) -> float:
+    def score(recipe: Recipe, arm: Arm, device: torch.device, stop: Stop) -> float:
         seen.append(recipe)
         for setting, value in zip(SETTINGS, SCORES, strict=True):
             if all(getattr(recipe, name) == each for name, each in setting.items()):
@@ -140,7 +140,7 @@ def test_settings_that_do_not_stay_finite_lose(tmp_path: Path) -> None:
     scores = list(json.loads((tmp_path / "s.json").read_text()).values())
     assert scores[0] == -1
     assert 10 < scores[1] <= 100
-    with pytest.raises(Fault, match="no setting of the search stayed finite"):
+    with pytest.raises(NotFinite, match="no setting of the search stayed finite"):
         searched(tmp_path / "t.json", arm(settings=settings[:1]))
 
 
@@ -191,8 +191,9 @@ def test_a_plan_is_run_whole(tmp_path: Path) -> None:
             Arm("untrained", SHORT.but(epochs=0), alter=alter),
         ),
         seeds=(4, 5),
+        search_epochs=1,
     )
-    records, failures = run_plan(plan, tmp_path, device=CPU, search_epochs=1)
+    records, failures = run_plan(plan, tmp_path, device=CPU)
     assert failures == []
     assert len(records) == plan.runs == 8
     assert [(each.label, each.recipe.seed) for each in records] == [
@@ -215,7 +216,7 @@ def test_a_plan_is_run_whole(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / ".search").iterdir()} == {"sp-1.json"}
     assert altered == [1294, 1294]
     # and once more: nothing is trained again
-    again, _ = run_plan(plan, tmp_path, device=CPU, search_epochs=1)
+    again, _ = run_plan(plan, tmp_path, device=CPU)
     assert again == records
     assert len(altered) == 2
 
@@ -239,6 +240,7 @@ WITH_TEACHER = Plan(
     teacher=Arm("teacher", SHORT.but(student="digits-cnn-large"), learns=False),
     arms=(Arm("kd", SHORT.but(method="kd"), settings=SETTINGS[:2]), Arm("none", SHORT)),
     seeds=(0, 1),
+    search_epochs=1,
 )
 
 
@@ -246,7 +248,7 @@ def test_a_teacher_that_fails_takes_its_own_seed_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(monkeypatch, 0)
-    records, failures = run_plan(WITH_TEACHER, tmp_path, device=CPU, search_epochs=1)
+    records, failures = run_plan(WITH_TEACHER, tmp_path, device=CPU)
     assert [(each.label, each.recipe.seed) for each in records] == [
         ("teacher", 1),
         ("kd", 1),
@@ -263,7 +265,7 @@ def test_when_all_teachers_fail_nothing_is_searched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tried: list[Recipe]
 ) -> None:
     failing(monkeypatch, 0, 1)
-    records, failures = run_plan(WITH_TEACHER, tmp_path, device=CPU, search_epochs=1)
+    records, failures = run_plan(WITH_TEACHER, tmp_path, device=CPU)
     assert records == []
     assert len(failures) == 2 + 4
     assert tried == []

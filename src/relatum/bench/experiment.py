@@ -70,7 +70,8 @@ def run_all(
     for cell in cells:
         if stop is not None:
             stop.check()
-        if cell.recipe.teacher in {str(out / each.cell.folder) for each in failures}:
+        place = (cell.recipe.teacher or "").rpartition("@")[2]
+        if place in {str(out / each.cell.folder) for each in failures}:
             failures.append(Failure(cell, "its teacher failed"))
             continue
         try:

@@ -112,7 +112,7 @@ class Projection(nn.Module):
         super().__init__()
         self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(channels * size * size, width))
         self.classifier = nn.Linear(width, classes)
-        self.taps = {"embedding": Tap("encoder")}
+        self.taps = {"embedding": Tap("encoder"), "preactivations": (Tap("encoder"),)}
 
     def forward(self, images: Images) -> Logits:
         """Images, normalised, to logits."""
