@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import statistics
 import sys
 import tempfile
@@ -103,9 +104,6 @@ def _recipe(root: Path | None) -> Recipe:
     )
 
 
-# The usual loop ---------------------------------------------------------------------------------
-
-
 def as_torchvision_reads(dataset: Dataset, root: Path) -> datasets.MNIST:
     """The same images as torchvision's own set, wherever and however their files lie."""
     raw = root / "MNIST" / "raw"
@@ -140,9 +138,6 @@ def usual(student: nn.Module, teacher: nn.Module, loader: Iterable[Any]) -> list
         optimizer.step()
         losses.append(loss.detach())
     return losses
-
-
-# Both, side by side -----------------------------------------------------------------------------
 
 
 @dataclass
@@ -206,17 +201,15 @@ class Both:
         loader = DataLoader(self.images, 128, shuffle=True, num_workers=workers)
         return torch.stack(usual(self.student, self.teacher, loader)).mean().item()
 
-    def parts_of_a_step(self) -> dict[str, float]:
+    def parts_of_a_step(self) -> dict[str, int]:
         """Microseconds of every part of relatum's step, the median over an epoch."""
         distiller, optimizer = self._ours()
+        distiller.train()
         teacher, student = distiller.teacher, distiller.student
         assert isinstance(teacher, Teacher)
-        laps, tally = _Laps(), Tally(1, len(self.ready.batches), {})
-        distiller.train()
-        batches = self.ready.batches.epoch(1)
-        laps.begin()
+        tally, laps = Tally(1, len(self.ready.batches), {}), _Laps()
         with student.until({"embedding"}), teacher.tapped.until({"embedding"}):
-            for batch in batches:
+            for batch in self.ready.batches.epoch(1):
                 laps.end("cut the batch")
                 taught = teacher(batch)
                 laps.end("teacher")
@@ -232,7 +225,7 @@ class Both:
                 laps.end("update")
                 tally.add(losses.parts, 1, len(batch))
                 laps.end("tally")
-        return {name: statistics.median(taken) for name, taken in laps.taken.items()}
+        return {name: round(statistics.median(each)) for name, each in laps.taken.items()}
 
 
 class _OneStepEpochs:
@@ -253,8 +246,6 @@ class _Laps:
 
     def __init__(self) -> None:
         self.taken: dict[str, list[float]] = {}
-
-    def begin(self) -> None:
         self._since = time.perf_counter()
 
     def end(self, name: str) -> None:
@@ -274,18 +265,13 @@ def _without_dropout(network: nn.Module) -> Iterator[None]:
         layer.p = probability
 
 
-# In words ---------------------------------------------------------------------------------------
-
-
 def _machine() -> dict[str, Any]:
     """What the numbers hang on, and how busy it was with other things."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    about = environment(torch.device("cpu"))
-    about["processor"] = models[0] if models else platform.processor()
-    about["load_average"] = [round(each, 2) for each in os.getloadavg()]
-    return about
+    info = Path("/proc/cpuinfo")  # where there is one, it knows more than Python does
+    models = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
+    load = [round(each, 2) for each in os.getloadavg()]
+    processor = models[0] if models else platform.processor()
+    return {**environment(torch.device("cpu")), "processor": processor, "load_average": load}
 
 
 def _words(result: dict[str, Any]) -> str:
@@ -296,12 +282,9 @@ def _words(result: dict[str, Any]) -> str:
     lines = [f"an epoch of {result['samples']:,} images, seconds (median, fastest, slowest)"]
     for name, each in result["seconds"].items():
         spread = f"{medians[name]:8.2f} {min(each):8.2f} {max(each):8.2f}"
-        ratio = f"   {medians[name] / medians[OURS]:5.1f} times relatum's" if name != OURS else ""
-        lines.append(f"{name:24}{spread}{ratio}")
-    ours, theirs = alone[OURS], alone[THEIRS]
-    lines.append(
-        f"of its own process alone: {ours:.2f} and {theirs:.2f}, {theirs / ours:.1f} times"
-    )
+        lines.append(f"{name:24}{spread}   {medians[name] / medians[OURS]:5.1f} times relatum's")
+    ratio = f"{alone[THEIRS] / alone[OURS]:.1f} times"
+    lines.append(f"of the process alone: {alone[OURS]:.2f} and {alone[THEIRS]:.2f}, {ratio}")
     apart = result["losses_apart_at_most"]
     lines.append(f"losses of the first {CHECKED} steps: {apart:.0e} of themselves apart")
     parts = result["microseconds_of_a_step"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from relatum.distiller import Distiller
 from relatum.fit import NotFinite, Position
@@ -146,6 +147,9 @@ class Saver:
         position = Position(**state["position"], tally=state["tally"])
         load_state(self._distiller.learner, state["learner"], self.path)
         self._optimizer.load_state_dict(state["optimizer"])
+        for group in self._optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):  # stays where the file was read to
+                group["lr"] = group["lr"].to(group["params"][0].device)
         _set_random_state(state["random"])
         return position
 

@@ -442,7 +442,7 @@ def test_a_loss_that_becomes_nan(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The step and the term are named; the checkpoint before it stays, and can be loaded."""
-    module = sys.modules["relatum.run.run"]  # of which relatum.run.run the function hides the name
+    module = sys.modules["relatum.run.job"]
     monkeypatch.setattr(module, "Saver", functools.partial(Saver, pause=0.0))
     (here / "late.py").write_text(LATE)
     arguments = distill(teacher, "--method", "late.py:Late", "--epochs", 9)

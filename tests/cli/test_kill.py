@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,16 @@ def rows(path: Path) -> list[dict[str, Any]]:
 def count(path: Path) -> int:
     """How many epochs are noted; the last line may be in the making."""
     return path.read_text().count("\n") if path.exists() else 0
+
+
+def changed(path: Path) -> int:
+    """When, in nanoseconds."""
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def noted(path: Path, epochs: int, before: int) -> bool:
+    """Whether a process that began later than ``before`` has noted so many epochs."""
+    return count(path) >= epochs and changed(path) > before
 
 
 def wait(process: subprocess.Popen[str], until: Callable[[], bool]) -> None:
@@ -76,18 +87,12 @@ def test_sigkill(
     killed = []
     for number in range(KILLS):
         process = shell.start(*arguments, "--resume", cwd=broken)
-        last = number == KILLS - 1
-        # the checkpoint may lie seconds back, so it is not the rows there that are waited for
-        goal = EPOCHS if last else moments.randint(1, EPOCHS)
-        left = moments.random() * 0.3
-        before = (run / "metrics.jsonl").stat().st_mtime_ns if count(run / "metrics.jsonl") else 0
-
-        def reached(goal: int = goal, before: int = before) -> bool:
-            path = run / "metrics.jsonl"
-            return count(path) >= goal and path.stat().st_mtime_ns > before
-
-        wait(process, reached)
-        time.sleep(left)
+        # the later, the further; the last one falls into evaluation, or the report
+        goal = EPOCHS if number == KILLS - 1 else moments.randint(1, EPOCHS * (number + 1) // KILLS)
+        pause = moments.random() * 0.3
+        before = changed(run / "metrics.jsonl")
+        wait(process, partial(noted, run / "metrics.jsonl", goal, before))
+        time.sleep(pause)
         process.kill()
         process.communicate()
         killed.append((count(run / "metrics.jsonl"), process.returncode))

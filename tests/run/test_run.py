@@ -17,8 +17,8 @@ from relatum.recipes.recipe import Recipe
 from relatum.record import Record
 from relatum.run import Silent, run
 from relatum.run.again import evaluate_again
+from relatum.run.job import FILES
 from relatum.run.prepare import prepare
-from relatum.run.run import FILES
 from relatum.types import Fault
 from relatum.weights import about_weights, fingerprint, load_weights
 from tests.run.runs import CPU, equal, numbers, weights, wrong

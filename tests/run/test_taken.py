@@ -32,7 +32,7 @@ def test_a_finished_run_is_only_read(
         raise AssertionError("prepared")
 
     # the package's function hides its module of the same name
-    monkeypatch.setattr(import_module("relatum.run.run"), "prepare", never)
+    monkeypatch.setattr(import_module("relatum.run.job"), "prepare", never)
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     moved = recipe.but(teacher="/moved/elsewhere", data_root="/other")
     assert run(moved, tmp_path, resume=True) == record

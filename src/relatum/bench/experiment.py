@@ -13,7 +13,7 @@ from relatum.recipes.plan import Alteration
 from relatum.recipes.recipe import Recipe
 from relatum.record import Record
 from relatum.run import Display, Silent, run
-from relatum.run.run import FILES, RECIPE
+from relatum.run.job import FILES, RECIPE
 from relatum.types import Fault
 
 OWN = re.compile(r"teacher|[^/]+/seed-[0-9]+")

@@ -14,8 +14,8 @@ from relatum.fit import NotFinite, Position, fit
 from relatum.recipes.plan import Arm, name_of
 from relatum.recipes.recipe import Recipe
 from relatum.run.display import Display
+from relatum.run.job import PRECISIONS
 from relatum.run.prepare import Prepared, optimizer_of, prepare
-from relatum.run.run import PRECISIONS
 from relatum.run.sets import evaluation_batches
 from relatum.run.trained import WEIGHTS
 from relatum.types import Fault

@@ -1,6 +1,6 @@
 """Train, measure and record what a recipe says."""
 
 from relatum.run.display import Display, Silent
-from relatum.run.run import run
+from relatum.run.job import run
 
 __all__ = ["Display", "Silent", "run"]

@@ -7,8 +7,8 @@ import torch
 from relatum.recipes.recipe import Recipe
 from relatum.record import Record
 from relatum.run import measure
+from relatum.run.job import BEST
 from relatum.run.networks import pair_of
-from relatum.run.run import BEST
 from relatum.run.sets import sets_of
 from relatum.run.trained import WEIGHTS, input_from
 from relatum.taps import Tapped

@@ -10,7 +10,8 @@ from relatum.data import Batches
 from relatum.distiller import Distiller
 from relatum.evaluate import macs
 from relatum.grammar import stages
-from relatum.methods import Stage
+from relatum.losses import SP
+from relatum.methods import TASK, Stage
 from relatum.recipes.plan import Alteration
 from relatum.recipes.recipe import Recipe
 from relatum.run.anchors import anchors_of
@@ -55,6 +56,26 @@ class Prepared:
         if alter is not None:
             alter(distiller, self.sets.train)
         return distiller, distiller.rest(next(self.batches.epoch(1)))
+
+    def notes(self, recipe: Recipe) -> tuple[str, ...]:
+        """What the run decided by itself, in sentences."""
+        notes = [self.sets.note] if self.sets.note else []
+        terms = self.stages[-1].objective.terms
+        if recipe.method != "none" and TASK not in terms:
+            why = "no labels are used"
+            if self.pair.setting.classes is not None:
+                why = f"it puts out a{'n' * (self.pair.setting.student_says[0] == 'e')}"
+                why += f" {self.pair.setting.student_says}, no logits"
+            notes.append(f"the student learns from its teacher alone: {why}")
+        setting = self.pair.setting
+        lacking = [
+            shapes for shapes in (setting.student, setting.teacher or {}) if "maps" not in shapes
+        ]
+        if lacking and isinstance(terms[next(reversed(terms))].loss, SP):
+            notes.append("SP reads the embedding: one of the networks has no feature maps")
+        if recipe.anchors != "batch" and self.anchors is None:
+            notes.append("no term of this method uses anchors, so there were none")
+        return tuple(notes)
 
 
 def prepare(

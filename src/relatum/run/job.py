@@ -12,8 +12,7 @@ from relatum.checkpoint import Saver, Stop
 from relatum.distiller import Distiller
 from relatum.evaluate import encoder_parameters, macs, parameters
 from relatum.fit import Epoch, Position, fit
-from relatum.losses import SP
-from relatum.methods import TASK, Stage
+from relatum.methods import Stage
 from relatum.recipes.plan import Alteration, name_of
 from relatum.recipes.recipe import Recipe
 from relatum.record import NAME, Record, Row, TeacherRecord, environment, read_rows
@@ -247,19 +246,18 @@ class _Run:
         self._save_weights(WEIGHTS, ready)
         shown = measure.shown_relations(student, pair.teacher, sets.test)
         write(self.folder / RELATIONS, save(shown))
-        embeds = "embedding" in student.taps
+        whole = parameters(student.network)
+        encoder = encoder_parameters(student, sets.shape) if "embedding" in student.taps else whole
         record = Record(
             label=self._label,
             recipe=recipe,
             altered=name_of(self.alter),
             environment=environment(self.device),
-            notes=_notes(recipe, ready),
+            notes=ready.notes(recipe),
             idle=idle,
             classes=sets.classes,
-            parameters=parameters(student.network),
-            encoder_parameters=encoder_parameters(student, sets.shape)
-            if embeds
-            else parameters(student.network),
+            parameters=whole,
+            encoder_parameters=encoder,
             macs=macs(student.network, sets.shape),
             samples=sets.samples,
             rows=tuple(rows),
@@ -296,26 +294,6 @@ class _Run:
         found = measure.measure(pair.student, pair.teacher, pair.setting, sets.test)
         network.load_state_dict(last)
         return found
-
-
-def _notes(recipe: Recipe, ready: Prepared) -> tuple[str, ...]:
-    notes = [ready.sets.note] if ready.sets.note else []
-    terms = ready.stages[-1].objective.terms
-    if recipe.method != "none" and TASK not in terms:
-        why = "no labels are used"
-        if ready.pair.setting.classes is not None:
-            why = f"it puts out a{'n' * (ready.pair.setting.student_says[0] == 'e')}"
-            why += f" {ready.pair.setting.student_says}, no logits"
-        notes.append(f"the student learns from its teacher alone: {why}")
-    setting = ready.pair.setting
-    lacking = [
-        shapes for shapes in (setting.student, setting.teacher or {}) if "maps" not in shapes
-    ]
-    if lacking and isinstance(terms[next(reversed(terms))].loss, SP):
-        notes.append("SP reads the embedding: one of the networks has no feature maps")
-    if recipe.anchors != "batch" and ready.anchors is None:
-        notes.append("no term of this method uses anchors, so there were none")
-    return tuple(notes)
 
 
 def _line(row: Row) -> str:
