@@ -3,14 +3,12 @@
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100", "TERM": "xterm"}
 if sys.dont_write_bytecode:  # else every process compiles torch again, which takes most of its time
     ENVIRONMENT["PYTHONDONTWRITEBYTECODE"] = ""
-    ENVIRONMENT["PYTHONPYCACHEPREFIX"] = str(Path(tempfile.gettempdir()) / "relatum-bytecode")
 COMMAND = [sys.executable, "-m", "relatum"]
 PATIENCE = 120.0
 

@@ -221,7 +221,7 @@ def tiny_mnist(name: str, **asked: object) -> Dataset:
     return Dataset(name, part, part, tuple("0123456789"), (0.5,), (0.5,), "made up")
 
 
-@pytest.mark.parametrize("experiment", ["autoencoder", "supervised", "anchors"])
+@pytest.mark.parametrize("experiment", ["supervised", "anchors"])
 def test_reproduce(
     here: Path, does: Does, monkeypatch: pytest.MonkeyPatch, experiment: str
 ) -> None:
