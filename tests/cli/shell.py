@@ -32,3 +32,16 @@ def call(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
         timeout=PATIENCE,
         check=False,
     )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def distill(teacher: Path, *more: object) -> list[object]:
+    return ["distill", "--teacher", teacher, "--epochs", 1, "--seed", 0, "--out", "out", *more]

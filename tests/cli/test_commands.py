@@ -199,6 +199,19 @@ def test_a_reader_that_leaves(tmp_path: Path) -> None:
     assert process.stderr == ""
 
 
+def test_interrupted_before_there_is_anything_to_save(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(text: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("relatum.cli.options.device_of", interrupt)
+    with pytest.raises(SystemExit) as stopped:
+        main(["distill"])
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err.startswith("relatum: interrupted")
+
+
 def test_an_output_that_knows_few_characters(
     here: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,9 @@ UsageProblem: type[Exception] = next(
 )
 
 
+INTERRUPTED = 130
+
+
 def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
@@ -67,11 +70,11 @@ def _run(arguments: list[str]) -> int:
     try:
         code = int(app(arguments, standalone_mode=False, prog_name="relatum") or 0)
         sys.stdout.flush()
-        return code
+        return _interrupted() if code == INTERRUPTED else code  # typer makes a number of Ctrl-C
     except typer.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        return _refuse("interrupted; what is saved can be gone on with by --resume", code=130)
+        return _interrupted()
     except BrokenPipeError:
         # The reader has left: Python would complain once more when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -95,6 +98,10 @@ def _usage(error: BaseException) -> int:
     where = f" (see {context.command_path} --help)" if context else ""
     said: str = error.format_message() if hasattr(error, "format_message") else str(error)
     return _refuse(f"{said.rstrip('.')}{where}")
+
+
+def _interrupted() -> int:
+    return _refuse("interrupted; what is saved can be gone on with by --resume", INTERRUPTED)
 
 
 def _refuse(text: str, code: int = 2) -> int:
