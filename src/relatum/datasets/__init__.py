@@ -44,7 +44,7 @@ def load(
     """
     if name.startswith("folder:"):
         return folder.load(Path(name.removeprefix("folder:")).expanduser(), image_size)
-    if "/" in name or os.sep in name:
+    if "/" in name or os.sep in name or (name not in DATASETS and Path(name).is_dir()):
         return folder.load(Path(name).expanduser(), image_size)
     if name not in DATASETS:
         near = get_close_matches(name, DATASETS, n=1, cutoff=0.0)

@@ -51,7 +51,9 @@ def evaluate_again(
     )
     weights = folder / (BEST if best else WEIGHTS)
     if best and not weights.exists():
-        raise Fault(f"{folder} has no best epoch: no validation part was cut (validation=0.1)")
+        raise Fault(
+            f"{folder} has no best epoch: no validation part was cut; train with --set validation=0.1"
+        )
     sets = sets_of(recipe, device, download)
     pair = pair_of(recipe, sets, device)
     if record.teacher is not None and pair.teacher_sha256 != record.teacher.weights_sha256:
