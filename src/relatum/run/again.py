@@ -52,7 +52,8 @@ def evaluate_again(
     weights = folder / (BEST if best else WEIGHTS)
     if best and not weights.exists():
         raise Fault(
-            f"{folder} has no best epoch: no validation part was cut; train with --set validation=0.1"
+            f"{folder} has no best epoch: no validation part was cut; train it with"
+            " --set validation=0.1"
         )
     sets = sets_of(recipe, device, download)
     pair = pair_of(recipe, sets, device)
