@@ -40,9 +40,10 @@ def run_plan(
         Interrupted: it was asked to stop.
     """
     stop, display = stop or Stop(), display or Silent()
-    go = {"device": device, "stop": stop, "display": display}
     teachers = [_cell(plan.teacher, plan.teacher.recipe, seed, None) for seed in plan.seeds]
-    records, failures = run_all(teachers, out, download=download, **go)  # type: ignore[arg-type]
+    records, failures = run_all(
+        teachers, out, device=device, download=download, stop=stop, display=display
+    )
     lacking = {str(out / cell.folder) for cell in teachers if not _there(out, cell)}
     sources = {seed: _teacher(out, plan.teacher, seed) for seed in plan.seeds}
     able = [seed for seed in plan.seeds if sources[seed] not in lacking]
@@ -66,7 +67,7 @@ def run_plan(
     lost = [cell for cell in cells if cell.recipe.teacher in lacking or not able]
     failures += [Failure(cell, "its teacher failed") for cell in lost]
     ready = [cell for cell in cells if cell not in lost]
-    more, failed = run_all(ready, out, **go)  # type: ignore[arg-type]
+    more, failed = run_all(ready, out, device=device, stop=stop, display=display)
     return records + more, failures + failed
 
 
