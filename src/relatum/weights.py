@@ -14,12 +14,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from relatum.types import Fault
-
-
-def first_line(error: BaseException) -> str:
-    """What went wrong, on one line."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+from relatum.types import Fault, first_line
 
 
 def write(path: Path, content: bytes) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from relatum.datasets.files import fetch, first_line, unzip, verified
-from relatum.types import Fault
+from relatum.datasets.files import fetch, unzip, verified
+from relatum.types import Fault, first_line
 
 
 def test_verified_gives_the_bytes_it_checked(tmp_path: Path) -> None:

@@ -6,15 +6,9 @@ import tarfile
 import zlib
 from pathlib import Path
 
-from relatum.types import Fault
+from relatum.types import Fault, first_line
 
 AGAIN = "delete it and run again with --download"
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, shortened to one line."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def read(path: Path) -> bytes:

@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from relatum.datasets.files import first_line
-from relatum.types import Fault
+from relatum.types import Fault, first_line
 
 AGAIN = "delete it and fetch it again"
 

@@ -8,8 +8,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from relatum.datasets.files import first_line
-from relatum.types import Fault
+from relatum.types import Fault, first_line
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")

@@ -17,8 +17,8 @@ from relatum.run.sets import Sets
 from relatum.run.trained import PRETRAINED, Trained, made_for, trained
 from relatum.taps import Tapped, shapes
 from relatum.teachers import Teacher
-from relatum.types import Fault, Images, Input, Shapes
-from relatum.weights import fingerprint, first_line
+from relatum.types import Fault, Images, Input, Shapes, first_line
+from relatum.weights import fingerprint
 
 
 @dataclass(frozen=True)
