@@ -12,7 +12,7 @@ from relatum.losses import KD, SP
 from relatum.methods import METHODS, Stage
 from relatum.objective import Term
 from relatum.types import Fault
-from tests.test_methods import AUTO, SETTING, TEACHER
+from tests.methods.settings import AUTO, SETTING, TEACHER
 
 
 def terms(text: str, setting: object = SETTING) -> dict[str, Term]:
@@ -170,11 +170,11 @@ def test_earlier_stages_of_joined_methods_come_first(monkeypatch: pytest.MonkeyP
     def two(setting: object) -> tuple[Stage, ...]:
         (first,) = METHODS["rrkd"](SETTING)
         (last,) = METHODS["sp"](SETTING)
-        return replace(first, epochs=3), last
+        return replace(first, share=1 / 3), last
 
-    monkeypatch.setitem(METHODS, "two", two)
+    monkeypatch.setitem(METHODS, "two", replace(METHODS["sp"], build=two))
     first, last = stages("two=7+kd", SETTING)
-    assert first.epochs == 3
+    assert first.epochs(30) == 10
     assert set(first.objective.terms) == {"ce", "rrkd"}
     assert {name: term.weight for name, term in last.objective.terms.items()} == {
         "ce": 1.0,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from difflib import get_close_matches
 from typing import Self
 
 import torch
@@ -13,6 +14,8 @@ from relatum.teachers import Teacher
 from relatum.types import Batch, Captured, Fault, Images
 
 Teaches = Callable[[Batch], Captured]
+_NOTHING = Captured(torch.empty(0))
+"""What a student says that nobody listens to."""
 
 
 class Learner(nn.Module):
@@ -27,13 +30,14 @@ class Learner(nn.Module):
         self.student = student
         self.objective = objective
         self.register_buffer("anchors", anchors)
+        self._silent = not (objective.accepts("student") or objective.accepts("student_anchors"))
 
     def forward(
         self, batch: Batch, taught: Captured | None, taught_anchors: Captured | None = None
     ) -> tuple[Losses, Captured]:
         """Let the student speak, and weigh what it said against what it was taught."""
         images = self.student.prepare(batch.images)
-        said = self.student.read(images)
+        said = _NOTHING if self._silent else self.student.read(images)
         anchors = None
         if self.anchors is not None:
             anchors = Anchors(self.student(self.anchors), taught_anchors)
@@ -52,10 +56,14 @@ class Distiller:
             saved with checkpoints. The student
             encodes them in its current mode, as RRKD's authors do: dropout is on, and
             BatchNorm sees them as a batch of their own.
+        only: paths of the student's submodules that learn and are in training mode; all of it
+            where none are given. The rest keeps its parameters and its statistics.
+        drifting: let the rest be in training mode all the same: its parameters stay, but its
+            statistics of BatchNorm move, as in published code that calls this frozen.
 
     Raises:
         Fault: a term needs a teacher or anchors and there are none, or reads a tap that a
-            network lacks.
+            network lacks; or ``only`` names no submodule of the student.
 
     Example:
         >>> from relatum.losses import RRKD
@@ -77,6 +85,9 @@ class Distiller:
         teacher: Teacher | Teaches | None,
         objective: Objective,
         anchors: Images | None = None,
+        *,
+        only: Sequence[str] | None = None,
+        drifting: bool = False,
     ) -> None:
         if teacher is None and objective.needs("teacher"):
             raise Fault("the objective compares with a teacher, but none was given")
@@ -91,6 +102,8 @@ class Distiller:
             _check_taps("teacher", objective, set(teacher.taps))
         self.student = student
         self.objective = objective
+        self._awake = None if only is None else _submodules(student.network, only)
+        self._drifting = drifting
         self._last_taps = {
             name: None if objective.reads_output(name) else frozenset(objective.reads(name)) or None
             for name in ("student", "teacher")
@@ -110,8 +123,12 @@ class Distiller:
         return self
 
     def train(self) -> None:
-        """Put the learner in training mode; a teacher stays as it is."""
+        """Put what learns in training mode; a teacher stays as it is."""
         self.learner.train()
+        if self._awake is not None and not self._drifting:
+            self.student.network.eval()
+            for module in self._awake:
+                module.train()
 
     def __call__(self, batch: Batch) -> tuple[Losses, Captured]:
         """The losses of a batch, and what the student said about it."""
@@ -157,6 +174,10 @@ class Distiller:
         Args:
             batch: any samples; nothing of the state moves.
         """
+        if self._awake is not None:
+            awake = {parameter for module in self._awake for parameter in module.parameters()}
+            for parameter in self.student.network.parameters():
+                parameter.requires_grad_(parameter.requires_grad and parameter in awake)
         named = {n: p for n, p in self.learner.named_parameters() if p.requires_grad}
         with at_rest(self.learner), torch.enable_grad():
             losses, _ = self(batch)
@@ -171,6 +192,15 @@ class Distiller:
     def deployed(self) -> nn.Module:
         """What is evaluated and saved: the bare student."""
         return self.student.network
+
+
+def _submodules(network: nn.Module, paths: Sequence[str]) -> list[nn.Module]:
+    modules = dict(network.named_modules())
+    for path in paths:
+        if path not in modules:
+            near = get_close_matches(path, modules, n=1, cutoff=0)
+            raise Fault(f"the student has no submodule {path!r}; the nearest is {near[0]!r}")
+    return [modules[path] for path in paths]
 
 
 def _check_taps(network: str, objective: Objective, taps: set[str]) -> None:

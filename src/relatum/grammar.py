@@ -123,6 +123,18 @@ def stages(text: str, setting: Setting) -> tuple[Stage, ...]:
     return (*earlier, Stage(Objective(**learnt, **terms)))
 
 
+def adopts(text: str) -> str | None:
+    """The method in a name that puts another network in the student's place, if there is one.
+
+    Raises:
+        Fault: there are two of them.
+    """
+    found = [part.name for part in parse(text) if (m := METHODS.get(part.name)) and m.adopt]
+    if len(found) > 1:
+        raise Fault(f"method {text!r}: {' and '.join(found)} both change the student's network")
+    return found[0] if found else None
+
+
 def _joined(part: Part, setting: Setting) -> tuple[tuple[Stage, ...], dict[str, Term]]:
     """The stages before a method's last one, and the terms of that, weighed."""
     if ":" in part.name:
@@ -132,6 +144,8 @@ def _joined(part: Part, setting: Setting) -> tuple[tuple[Stage, ...], dict[str, 
     weight = 1.0 if part.name == "kd" and part.weight is None else part.weight
     terms = {name: term for name, term in last.objective.terms.items() if name != TASK}
     if weight is not None:
+        if not terms:
+            raise Fault(f"{part.name} only initialises the student, it takes no weight")
         first = next(iter(terms))
         terms[first] = replace(terms[first], weight=weight)
     return tuple(before), terms

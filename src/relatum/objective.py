@@ -7,6 +7,7 @@ processes, so the same training comes out on one of them and on sixty-four.
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -111,6 +112,7 @@ class Objective(nn.Module):
         self.losses = _modules(terms)
         self._needs = {name: _needs(name, term.loss) for name, term in terms.items()}
         self._scheduled = any(callable(term.weight) for term in terms.values())
+        self._moving: list[Any] = [each.loss for each in terms.values() if hasattr(each.loss, "at")]
         weights = [term.weight_at(0.0) for term in terms.values()]
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
 
@@ -140,7 +142,12 @@ class Objective(nn.Module):
         return found
 
     def at(self, progress: float) -> None:
-        """Set the weights for this point of the training; nothing happens to constant ones."""
+        """Set the weights for this point of the training; nothing happens to constant ones.
+
+        A loss that itself changes as training proceeds has a method ``at``, which is told too.
+        """
+        for loss in self._moving:
+            loss.at(progress)
         if self._scheduled:
             weights = [term.weight_at(progress) for term in self.terms.values()]
             self.weights.copy_(torch.tensor(weights), non_blocking=True)

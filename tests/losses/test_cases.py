@@ -2,7 +2,7 @@
 
 import relatum.losses
 from tests.losses import test_contract, test_ranks
-from tests.losses.contract import CASES
+from tests.losses.cases import CASES
 
 
 def test_every_loss_has_a_case() -> None:

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from relatum.types import Fault
-from tests.losses.contract import CASES, Case, Inputs, batched, called, changed, learns, leaves
+from tests.losses.cases import CASES
+from tests.losses.contract import Case, Inputs, batched, called, changed, learns, leaves
 
 NEEDS = {
     "student", "teacher", "labels", "indices", "images", "student_anchors", "teacher_anchors"

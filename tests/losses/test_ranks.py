@@ -9,7 +9,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from relatum import losses, world
-from tests.losses.contract import CASES, Case, Inputs, batched, changed, learns, leaves
+from tests.losses.cases import CASES
+from tests.losses.contract import Case, Inputs, batched, changed, learns, leaves
 from tests.processes import join, start
 
 SHARES, STEPS = (5, 3), 3

@@ -52,9 +52,9 @@ def test_a_method_of_two_stages_goes_on_too(
 ) -> None:
     def two(setting: Setting) -> tuple[Stage, ...]:
         (first,), (last,) = METHODS["rrd"](setting), METHODS["sp"](setting)
-        return replace(first, epochs=1), last
+        return replace(first, share=1 / 3), last
 
-    monkeypatch.setitem(METHODS, "two", two)
+    monkeypatch.setitem(METHODS, "two", replace(METHODS["sp"], build=two))
     record = resumed(recipe.but(method="two"), tmp_path, after)
     assert [(row.stage, row.epoch) for row in record.rows] == [(0, 1), (1, 1), (1, 2), (1, 3)]
 

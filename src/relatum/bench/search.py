@@ -15,7 +15,7 @@ from relatum.recipes.plan import Arm, name_of
 from relatum.recipes.recipe import Recipe
 from relatum.run.display import Display
 from relatum.run.job import PRECISIONS
-from relatum.run.prepare import Prepared, optimizer_of, prepare
+from relatum.run.prepare import Prepared, optimizer_of, prepare, recipe_of
 from relatum.run.sets import evaluation_batches
 from relatum.run.trained import WEIGHTS
 from relatum.types import Fault
@@ -122,15 +122,16 @@ def _score(recipe: Recipe, arm: Arm, device: torch.device, stop: Stop) -> float:
     try:
         for stage in ready.stages:
             distiller, _ = ready.distiller(stage, arm.alter)
-            optimizer = optimizer_of(recipe, distiller)
-            schedule = recipe.schedule_of()
+            own = recipe_of(stage, recipe)
+            optimizer = optimizer_of(own, distiller)
+            schedule = own.schedule_of()
             precision = PRECISIONS[recipe.precision]
             for _ in fit(
                 distiller,
                 ready.batches,
                 optimizer,
                 schedule,
-                recipe.epochs,
+                own.epochs,
                 precision=precision,
                 saver=_Heeding(stop),
             ):

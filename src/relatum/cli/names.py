@@ -34,7 +34,7 @@ def _methods() -> dict[str, str]:
 
     joined = {"A+B": "several at once: sp+kd; weighed: sp=3000+kd=0.9; on a tap: sp@embedding"}
     own = {"my_file:MyLoss": "your own loss, an nn.Module whose forward names student, teacher, …"}
-    return _lines(METHODS) | joined | own
+    return {name: each.summary for name, each in METHODS.items()} | joined | own
 
 
 def _models() -> dict[str, str]:

@@ -101,23 +101,16 @@ class Plan:
         """The same with fewer epochs; says so in its title and notes."""
         if scale == 1:
             return self
+
+        def shorter(arm: Arm) -> Arm:
+            return replace(arm, recipe=arm.recipe.scaled(scale))
+
         note = f"at scale {scale:g}: epochs are shortened, the numbers are not comparable"
         return replace(
             self,
             title=f"{self.title} (scale {scale:g})",
-            teacher=_scaled(self.teacher, scale),
-            arms=tuple(_scaled(arm, scale) for arm in self.arms),
+            teacher=shorter(self.teacher),
+            arms=tuple(map(shorter, self.arms)),
             notes=(*self.notes, note),
             search_epochs=max(1, round(self.search_epochs * scale)),
         )
-
-
-def _scaled(arm: Arm, scale: float) -> Arm:
-    recipe = arm.recipe
-    epochs = max(1, round(recipe.epochs * scale)) if recipe.epochs else 0
-    scaled = (max(1, round(each * scale)) for each in recipe.milestones)
-    milestones = tuple(each for each in scaled if each < epochs)
-    gone = recipe.milestones and not milestones  # too short for any fall
-    schedule = "constant" if gone else recipe.schedule
-    changes = {"epochs": epochs, "milestones": milestones, "schedule": schedule}
-    return replace(arm, recipe=recipe.but(**changes))

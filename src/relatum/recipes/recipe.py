@@ -31,10 +31,17 @@ class Recipe(BaseModel):
     validation: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the training set that is cut off, by ``split_seed``, to choose by."""
     split_seed: int = 0
+    """Of what is cut off for validation, and of the ``samples`` that are drawn."""
+    samples: int | None = Field(default=None, gt=0)
+    """How many training images to draw, by ``split_seed``, as many of each class as of any other
+    where labels may be used; ``None`` for all."""
     augment: tuple[str, ...] = ()
     """Augmentations of whole batches, in order."""
 
     student: str = "digits-cnn-small"
+    begin: str | None = None
+    """The folder of a run, or ``MODEL@WEIGHTS``, whose weights the student begins with; its
+    classifier starts anew. ``None`` for a student that begins at random."""
     teacher: str | None = None
     """The folder of a run whose student teaches here, or ``MODEL@WEIGHTS``."""
     method: str = "none"
@@ -48,6 +55,8 @@ class Recipe(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Of initialisation, order, augmentation and dropout."""
     epochs: int = Field(default=30, ge=0)
+    scale: float = Field(default=1.0, gt=0.0, le=1.0)
+    """What share of the protocol's epochs these are: tables of less than all of them say so."""
     batch_size: int = Field(default=64, gt=0)
     drop_last: bool = True
     """Whether a short last batch is left out, as batch-dependent losses would have it."""
@@ -62,6 +71,9 @@ class Recipe(BaseModel):
     """Of the networks; the maths of losses is float32 at least."""
     probes: tuple[Literal["linear", "knn"], ...] = ()
     """What is fitted on the frozen embedding at the end, to see what it holds."""
+    watch_test: bool = False
+    """Whether accuracy on the test images is noted after every epoch, as papers that report
+    their best epoch have it. Nothing is chosen by it."""
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -70,14 +82,58 @@ class Recipe(BaseModel):
         if self.schedule == "steps" and not self.milestones:
             raise ValueError("schedule 'steps' needs milestones")
         if self.milestones and not 0 < min(self.milestones) <= max(self.milestones) < self.epochs:
-            raise ValueError(f"milestones {self.milestones} do not lie within {self.epochs} epochs")
+            raise ValueError(
+                f"milestones {self.milestones} do not lie within {self.epochs} epochs (to shorten"
+                " both alike there is --scale)"
+            )
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs momentum")
+        if self.begin is not None and self.student.endswith(":pretrained"):
+            raise ValueError(
+                f"{self.student} begins with published weights, and begin names others"
+            )
         return self
+
+    @property
+    def last_batch(self) -> Literal["dropped", "kept"]:
+        """What becomes of a short last batch, in which published code differs.
+
+        Dropped in giakoumoglou/distillers (RRD, DCD: 781 steps on CIFAR-100), kept in
+        RepDistiller (CRD's tables: 782 steps, the last of 16 images).
+        """
+        return "dropped" if self.drop_last else "kept"
 
     def but(self, **changes: Any) -> Self:
         """The same recipe with some fields changed, checked again."""
         return type(self).of({**self.model_dump(), **changes})
+
+    def shortened(self, epochs: int) -> Self:
+        """The same course in so many epochs: milestones lie at the same share of training.
+
+        Two that meet are both kept, so that the rate ends as low; one that would fall on the end
+        goes, and without any the rate is constant.
+        """
+        places = (max(1, round(each * epochs / self.epochs)) for each in self.milestones)
+        milestones = tuple(each for each in places if each < epochs)
+        gone = self.milestones and not milestones
+        schedule = "constant" if gone else self.schedule
+        return self.but(epochs=epochs, milestones=milestones, schedule=schedule)
+
+    def scaled(self, scale: float) -> Self:
+        """The same course in a share of the epochs, which the recipe, and so its record, says.
+
+        Args:
+            scale: over 0 and up to 1; the smallest leaves one epoch, and none stays none.
+
+        Raises:
+            Fault: another scale.
+        """
+        if not 0 < scale <= 1:
+            raise Fault(f"a scale is a share of the epochs, over 0 and up to 1, got {scale}")
+        if scale == 1:
+            return self
+        epochs = max(1, round(self.epochs * scale)) if self.epochs else 0
+        return self.shortened(epochs).but(scale=self.scale * scale)
 
     def schedule_of(self) -> Schedule:
         """What the learning rate is multiplied by, over the progress of training."""

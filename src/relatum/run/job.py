@@ -19,7 +19,7 @@ from relatum.record import NAME, Record, Row, TeacherRecord, environment, read_r
 from relatum.run import measure
 from relatum.run.display import Display, Silent, Watched
 from relatum.run.networks import Pair, about_network
-from relatum.run.prepare import Prepared, optimizer_of, prepare
+from relatum.run.prepare import Prepared, optimizer_of, prepare, recipe_of
 from relatum.run.sets import Sets
 from relatum.run.trained import WEIGHTS, weights_of
 from relatum.types import Fault
@@ -150,14 +150,14 @@ class _Run:
         ready: Prepared,
         rows: list[Row],
     ) -> None:
-        recipe, pair, batches = self.recipe, ready.pair, ready.batches
-        epochs = recipe.epochs if stage.epochs is None else stage.epochs
+        recipe, batches = recipe_of(stage, self.recipe), ready.batches
+        epochs = recipe.epochs
         optimizer = optimizer_of(recipe, distiller)
         saver = Saver(
             self.folder / CHECKPOINT,
             distiller,
             optimizer,
-            self._about(pair),
+            self._about(ready.pair),
             self.stop,
             stage=number,
         )
@@ -196,7 +196,7 @@ class _Run:
         return self.label or self.recipe.method
 
     def _save_weights(self, name: str, ready: Prepared) -> None:
-        about = about_network(self.recipe, ready.sets, ready.pair.setting)
+        about = about_network(self.recipe, ready.sets, ready.pair)
         save_weights(ready.pair.student.network, self.folder / name, about)
 
     def _by(self, pair: Pair) -> str:

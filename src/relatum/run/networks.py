@@ -1,7 +1,7 @@
 """From a recipe to its two networks, tapped, and what may be asked of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ from torch import nn
 
 from relatum import models
 from relatum.discovery import find_taps
-from relatum.methods import Says, Setting
+from relatum.grammar import adopts
+from relatum.methods import METHODS, Says, Setting
 from relatum.models.foreign import published
 from relatum.recipes.recipe import Recipe
 from relatum.run.sets import Sets
@@ -27,6 +28,7 @@ class Pair:
 
     Attributes:
         student: the one that learns.
+        student_name: its architecture.
         teacher: the one that it learns from, if there is one.
         setting: what may be asked of them.
         teacher_name: its architecture.
@@ -37,6 +39,7 @@ class Pair:
     student: Tapped
     teacher: Teacher | None
     setting: Setting
+    student_name: str
     teacher_name: str = ""
     teacher_sha256: str = ""
     teacher_run: Path | None = None
@@ -67,6 +70,7 @@ def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | No
     classes = len(sets.classes) if sets.classes and recipe.labels else None
     student_shapes = shapes(student, images)
     known = source is not None and source.classes is not None and bool(sets.classes)
+    short = not recipe.drop_last and len(sets.train) % recipe.batch_size
     setting = Setting(
         student=student_shapes,
         teacher=teacher_shapes or None,
@@ -75,15 +79,39 @@ def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | No
         samples=len(sets.train),
         classes=classes,
         same_classes=not known or (source is not None and source.classes == sets.classes),
+        labels=sets.train.labels if recipe.labels else None,
+        batch=None if short else min(recipe.batch_size, len(sets.train)),
+        student_network=student,
+        teacher_network=None if teacher is None else teacher.tapped,
     )
-    return Pair(
-        student=student.to(device),
-        teacher=None if teacher is None else teacher.to(device),
+    pair = Pair(
+        student=student,
+        teacher=teacher,
         setting=setting,
+        student_name=recipe.student.removesuffix(PRETRAINED),
         teacher_name="" if source is None else source.name,
         teacher_sha256="" if source is None else fingerprint(source.network),
         teacher_run=None if source is None else source.run,
     )
+    if method := adopts(recipe.method):
+        pair = _adopted(method, pair, recipe, sets)
+    pair.student.to(device)
+    if pair.teacher is not None:
+        pair.teacher.to(device)
+    return pair
+
+
+def _adopted(method: str, pair: Pair, recipe: Recipe, sets: Sets) -> Pair:
+    """The pair with the network in the student's place that a method puts there."""
+    adopt = METHODS[method].adopt
+    assert adopt is not None
+    images = _some(sets)
+    name = f"{method}({pair.student_name},{pair.teacher_name})"
+    student = _tapped(name, adopt(pair.setting), student_input(recipe, sets), images)
+    seen = shapes(student, images)
+    says = _says(student, seen, images, pair.setting.classes, name)
+    setting = replace(pair.setting, student=seen, student_says=says, student_network=student)
+    return replace(pair, student=student, student_name=name, setting=setting)
 
 
 def _student(recipe: Recipe, sets: Sets, images: Images, teacher: Shapes) -> Tapped:
@@ -110,14 +138,14 @@ def _untrained(name: str, sets: Sets) -> Trained:
     return Trained(network, name, sets.input)
 
 
-def about_network(recipe: Recipe, sets: Sets, setting: Setting) -> dict[str, str]:
+def about_network(recipe: Recipe, sets: Sets, pair: Pair) -> dict[str, str]:
     """What a student's weights say of themselves, so that the file alone is enough to use it."""
-    width = setting.student["output"][-1]
+    width = pair.setting.student["output"][-1]
     assert isinstance(width, int)
     made = made_for(sets, len(sets.classes) or width)
     input = student_input(recipe, sets)
     return {
-        "model": recipe.student.removesuffix(PRETRAINED),
+        "model": pair.student_name,
         **{name: str(value) for name, value in made.items()},
         "mean": " ".join(map(str, input.mean)),
         "std": " ".join(map(str, input.std)),

@@ -49,7 +49,14 @@ class Prepared:
         self, stage: Stage, alter: Alteration | None = None
     ) -> tuple[Distiller, Sequence[str]]:
         """What trains in a stage, and the names of the parameters that do not learn in it."""
-        distiller = Distiller(self.pair.student, self.pair.teacher, stage.objective, self.anchors)
+        distiller = Distiller(
+            self.pair.student,
+            self.pair.teacher,
+            stage.objective,
+            self.anchors if stage.objective.accepts("student_anchors") else None,
+            only=stage.only,
+            drifting=stage.drifting,
+        )
         distiller.to(self.sets.train.images.device)
         for name, parameter in self.pair.student.named_parameters():
             parameter.requires_grad_(name in self.learning)  # a stage before may have rested it
@@ -115,6 +122,16 @@ def _set_threads(recipe: Recipe, sets: Sets, pair: Pair) -> None:
     networks = [pair.student.network, *([pair.teacher.network] if pair.teacher else [])]
     work = recipe.batch_size * sum(macs(network, sets.shape) for network in networks)
     torch.set_num_threads(1 if work < SMALL_STEP else THREADS)
+
+
+def recipe_of(stage: Stage, recipe: Recipe) -> Recipe:
+    """The recipe of one stage: its epochs, its learning rate, its schedule."""
+    epochs = stage.epochs(recipe.epochs)
+    if stage.schedule == "constant":
+        recipe = recipe.but(schedule="constant", milestones=())
+    if epochs != recipe.epochs:
+        recipe = recipe.shortened(epochs)
+    return recipe.but(learning_rate=stage.learning_rate or recipe.learning_rate)
 
 
 def optimizer_of(recipe: Recipe, distiller: Distiller) -> torch.optim.Optimizer:

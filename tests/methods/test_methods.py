@@ -10,28 +10,8 @@ from relatum.losses import KD, LP, PKT, RKD, RRD, RRKD, SP, CrossEntropy, Recons
 from relatum.methods import METHODS, Setting
 from relatum.objective import Objective, Term
 from relatum.types import Fault, Shapes
+from tests.methods.settings import AUTO, SETTING, STUDENT, TEACHER
 
-STUDENT: Shapes = {
-    "output": Size([2, 10]),
-    "embedding": Size([2, 12]),
-    "maps": Size([2, 12, 2, 2]),
-    "stages": (Size([2, 6, 4, 4]), Size([2, 12, 2, 2])),
-}
-TEACHER: Shapes = {
-    "output": Size([2, 10]),
-    "embedding": Size([2, 64]),
-    "maps": Size([2, 64, 2, 2]),
-    "stages": (Size([2, 32, 4, 4]), Size([2, 64, 2, 2])),
-}
-SETTING = Setting(STUDENT, TEACHER, "logits", "logits", samples=50_000, classes=10)
-AUTO = Setting(
-    {"output": Size([2, 1, 28, 28]), "embedding": Size([2, 32])},
-    {"output": Size([2, 1, 28, 28]), "embedding": Size([2, 64])},
-    "reconstruction",
-    "reconstruction",
-    samples=54_000,
-    classes=10,
-)
 TAUGHT = sorted(set(METHODS) - {"none"})
 
 # name -> {term: (loss, tap, weight)}, written down from the papers and their code
@@ -54,7 +34,8 @@ PUBLISHED: dict[str, dict[str, tuple[type, str, float]]] = {
 
 def objective(name: str, setting: Setting = SETTING) -> Objective:
     (stage,) = METHODS[name](setting)
-    assert stage.epochs is None
+    assert stage.share == 1
+    assert stage.only is None
     return stage.objective
 
 

@@ -1,0 +1,264 @@
+"""What may be asked of a pair of networks, and what a method makes of it."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Size, Tensor, nn
+
+from relatum.losses import CrossEntropy
+from relatum.objective import Objective, On, Term
+from relatum.taps import Tap, Tapped
+from relatum.types import Fault, Shapes
+
+Says = Literal["logits", "embedding", "reconstruction"]
+TASK = "ce"
+"""What cross-entropy with the labels is called, in objectives and on the command line."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What may be asked of a pair of networks on a set, before anything is trained.
+
+    Attributes:
+        student: shapes of its output and taps on a dry batch.
+        teacher: likewise; ``None`` where there is no teacher.
+        student_says: what its output is.
+        teacher_says: likewise.
+        samples: how many the student is trained on.
+        classes: how many the labels tell apart; ``None`` where there are no labels.
+        same_classes: whether the teacher's logits mean the student's classes, as far as known.
+        on: the tap that the terms shall read instead of their usual one.
+        labels: of all training samples, in the set's order, where they may be used.
+        batch: how many samples every batch has; ``None`` where the last one is shorter.
+        student_network: the student itself, for methods that build on its parts.
+        teacher_network: likewise.
+    """
+
+    student: Shapes
+    teacher: Shapes | None
+    student_says: Says
+    teacher_says: Says | None
+    samples: int
+    classes: int | None
+    same_classes: bool = True
+    on: On | None = None
+    labels: Tensor | None = None
+    batch: int | None = None
+    student_network: Tapped | None = None
+    teacher_network: Tapped | None = None
+
+    def tap(self, usual: On, otherwise: str | None = None) -> On:
+        """The tap to read: the one asked for, or the usual one, or else another.
+
+        Raises:
+            Fault: one of the networks has none of them.
+        """
+        wanted = [self.on] if self.on is not None else [usual, *([otherwise] if otherwise else [])]
+        for on in wanted:
+            names = {on} if isinstance(on, str) else set(on)
+            if all(names <= set(each) for each in self._pair()):
+                return on
+        lists = " and ".join(", ".join(sorted(each)) for each in self._pair())
+        raise Fault(f"both networks need the tap {_named(wanted[0])}; they have {lists}")
+
+    def layer(self, usual: str) -> On:
+        """As ``tap``, for a loss that reads one layer.
+
+        Raises:
+            Fault: likewise, or the tap gives several.
+        """
+        on = self.tap(usual)
+        self.widths(on)
+        return on
+
+    def vector(self, usual: str = "embedding") -> On:
+        """As ``layer``, for a loss with a linear head.
+
+        Raises:
+            Fault: likewise, or the tap gives maps.
+        """
+        on = self.layer(usual)
+        if any(len(size) != 2 for size in self.sizes(on)):
+            raise Fault(f"this loss projects vectors, and {on!r} gives maps; choose another tap")
+        return on
+
+    def widths(self, on: On) -> tuple[int, int]:
+        """Width of the student's and of the teacher's value there, behind the batch."""
+        student, teacher = (Size(size[1:]).numel() for size in self.sizes(on))
+        return student, teacher
+
+    def sizes(self, on: On) -> list[Size]:
+        """Shape of the student's and of the teacher's value there.
+
+        Raises:
+            Fault: there are several layers.
+        """
+        if not isinstance(on, str):
+            raise Fault(f"this loss reads one tap, got {', '.join(on)}")
+        sizes = [each[on] for each in self._pair()]
+        if not all(isinstance(size, Size) for size in sizes):
+            raise Fault(f"this loss reads one layer, and the tap {on!r} has several")
+        return sizes  # type: ignore[return-value]
+
+    def layers(self, on: On, teacher_on: On | None = None) -> list[tuple[Size, Size]]:
+        """Shapes of the student's and of the teacher's maps there, layer by layer, no batch.
+
+        Args:
+            on: a tap of one layer or of several, or several taps.
+            teacher_on: the teacher's, where it is called otherwise.
+
+        Raises:
+            Fault: a network lacks the tap, gives something else than maps there, or the two
+                have not as many layers.
+        """
+        both = self._pair()
+        students, teachers = (
+            _maps(each, tap, who)
+            for each, tap, who in zip(
+                both, (on, teacher_on or on), ("student", "teacher"), strict=True
+            )
+        )
+        if len(students) != len(teachers):
+            raise Fault(
+                f"layers are paired one to one: at {_named(on)} the student has {len(students)},"
+                f" the teacher {len(teachers)}; name as many of both (METHOD@stage1&stage2)"
+            )
+        return list(zip(students, teachers, strict=True))
+
+    def teacher_classifier(self) -> nn.Linear:
+        """A copy, which does not learn, of what turns the teacher's embedding into its output.
+
+        Raises:
+            Fault: there is no such linear layer.
+        """
+        tapped = self.teacher_network
+        tap = None if tapped is None else tapped.taps.get("embedding")
+        if tapped is not None and isinstance(tap, Tap) and tap.at == "input":
+            for path, module in tapped.network.named_modules():
+                within = path == tap.path or path.startswith(f"{tap.path}.")
+                if within and isinstance(module, nn.Linear):
+                    own = copy.deepcopy(module).requires_grad_(False)
+                    own._forward_hooks.clear()
+                    own._forward_pre_hooks.clear()
+                    return own
+        raise Fault(
+            "this method uses the teacher's classifier, and this teacher does not end in a linear"
+            " layer that reads its embedding"
+        )
+
+    def _pair(self) -> tuple[Shapes, Shapes]:
+        if self.teacher is None:
+            raise Fault("this method learns from a teacher, but there is none")
+        return self.student, self.teacher
+
+    @property
+    def supervised(self) -> bool:
+        """Whether cross-entropy with the labels is to be had."""
+        return self.classes is not None and self.student_says == "logits"
+
+    @property
+    def shares_classes(self) -> bool:
+        """Whether both networks put out logits over the same classes."""
+        return (
+            self.student_says == self.teacher_says == "logits"
+            and self.teacher is not None
+            and self.student["output"] == self.teacher["output"]
+            and self.student["output"] != (self.student["output"][0], 1)
+            and self.same_classes
+        )
+
+    def logits(self, name: str) -> On:
+        """Where a loss on logits reads them: the output, or the tap that was asked for.
+
+        Raises:
+            Fault: the networks do not give logits over the same classes.
+        """
+        if self.on is None and not self.shares_classes:
+            raise Fault(
+                f"{name} compares logits over the same classes: here the student gives"
+                f" {_said(self.student_says, self.student)} and the teacher"
+                f" {_said(self.teacher_says, self.teacher)}"
+                f"{'' if self.same_classes else ' of other classes'}"
+            )
+        return self.layer("output")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training: what is minimised, for how long, and what learns.
+
+    Attributes:
+        objective: the terms.
+        share: of the recipe's epochs, at least one of them: 1/8 are 30 of the benchmark's 240.
+        only: the student's submodules that learn and are in training mode, by their paths;
+            the rest of it stays as it is, statistics of BatchNorm and dropout too. ``None``
+            for all of it.
+        drifting: let the rest be in training mode all the same, so that its statistics move.
+        learning_rate: instead of the recipe's.
+        schedule: ``"constant"`` instead of the recipe's.
+    """
+
+    objective: Objective
+    share: float = 1.0
+    only: tuple[str, ...] | None = None
+    drifting: bool = False
+    learning_rate: float | None = None
+    schedule: Literal["constant"] | None = None
+
+    def epochs(self, whole: int) -> int:
+        """How many, where the recipe has so many."""
+        return max(1, round(self.share * whole)) if whole else 0
+
+
+def task(setting: Setting, weight: float = 1.0) -> dict[str, Term]:
+    """Cross-entropy at a weight, or nothing where there are no labels or no logits."""
+    return {TASK: Term(CrossEntropy(), weight=weight)} if setting.supervised else {}
+
+
+def distil(setting: Setting, terms: dict[str, Term], task_weight: float = 1.0) -> tuple[Stage, ...]:
+    """One stage: the terms, and cross-entropy where there are labels."""
+    return (Stage(Objective(**task(setting, task_weight), **terms)),)
+
+
+def initialised(
+    setting: Setting, name: str, terms: dict[str, Term], share: float = 1 / 8
+) -> tuple[Stage, ...]:
+    """Two stages: the terms alone at a constant learning rate, then cross-entropy alone.
+
+    Raises:
+        Fault: there are no labels for the second.
+    """
+    if not setting.supervised:
+        raise Fault(
+            f"{name} only initialises a student, which then learns from labels: this one has none"
+        )
+    first = Stage(Objective(**terms), share=share, schedule="constant")
+    return first, Stage(Objective(**task(setting)))
+
+
+def _maps(shapes: Shapes, on: On, who: str) -> list[Size]:
+    found: list[Size] = []
+    for name in (on,) if isinstance(on, str) else on:
+        if name not in shapes:
+            has = ", ".join(sorted(shapes))
+            raise Fault(f"this method reads {name!r} of the {who}, which has {has}")
+        value = shapes[name]
+        found.extend(Size(each[1:]) for each in ([value] if isinstance(value, Size) else value))
+    return found
+
+
+def _named(on: On) -> str:
+    return repr(on) if isinstance(on, str) else " and ".join(map(repr, on))
+
+
+def _said(says: str | None, shapes: Shapes | None) -> str:
+    if says is None or shapes is None:
+        return "nothing"
+    size: Sequence[object] = shapes["output"]
+    return {
+        "logits": f"{size[-1]} logits",
+        "reconstruction": "a reconstruction",
+        "embedding": "an embedding",
+    }[says]
