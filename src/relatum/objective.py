@@ -116,9 +116,10 @@ class Objective(nn.Module):
         weights = [term.weight_at(0.0) for term in terms.values()]
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
 
-    def needs(self, need: str) -> bool:
-        """Whether some term cannot do without this (one of ``NEEDS``)."""
-        return any(needs.get(need, False) for needs in self._needs.values())
+    def needs(self, need: str, term: str | None = None) -> bool:
+        """Whether some term, or this one, cannot do without this (one of ``NEEDS``)."""
+        asked = self._needs.values() if term is None else [self._needs[term]]
+        return any(needs.get(need, False) for needs in asked)
 
     def accepts(self, need: str) -> bool:
         """Whether some term would use this."""

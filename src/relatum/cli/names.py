@@ -1,6 +1,8 @@
 """``relatum list``: the names that exist."""
 
+import inspect
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
@@ -8,9 +10,18 @@ import typer
 
 def names(
     kind: Annotated[str, typer.Argument(help="methods, models, datasets or recipes.")],
+    name: Annotated[
+        str | None, typer.Argument(help="One of the methods: its formula, weights and source.")
+    ] = None,
 ) -> None:
     """List the methods, models, datasets or recipes by name, with a line about each."""
     from relatum.types import Fault
+
+    if name is not None:
+        if kind != "methods":
+            raise Fault(f"relatum list tells about one of the methods, not of the {kind}")
+        typer.echo(_one_method(name))
+        return
 
     kinds = {"methods": _methods, "models": _models, "datasets": _datasets, "recipes": _recipes}
     if kind not in kinds:
@@ -30,11 +41,40 @@ def _first_line(entry: Any) -> str:
 
 
 def _methods() -> dict[str, str]:
+    """A table: what each compares, since when, what it reads and needs, and whose it is."""
     from relatum.methods import METHODS
+    from relatum.methods.needs import needs
 
-    joined = {"A+B": "several at once: sp+kd; weighed: sp=3000+kd=0.9; on a tap: sp@embedding"}
-    own = {"my_file:MyLoss": "your own loss, an nn.Module whose forward names student, teacher, …"}
-    return {name: each.summary for name, each in METHODS.items()} | joined | own
+    head = ("family", "year", "reads", "needs", "relational", "paper")
+    rows = {}
+    for name, each in METHODS.items():
+        asks = needs(name)
+        relational = "yes" if asks.relational else "no"
+        year = str(each.year) if each.year else ""
+        reads = ", ".join(asks.reads)
+        rows[name] = (each.family, year, reads, asks.words, relational, each.paper)
+    widths = [max(map(len, column)) for column in zip(head, *rows.values(), strict=True)]
+    lines = {
+        name: "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        for name, row in {"method": head, **rows}.items()
+    }
+    return {
+        **{name: line.rstrip() for name, line in lines.items()},
+        "A+B": "several at once: sp+kd; weighed: sp=3000+kd=0.9; on a tap: sp@embedding",
+        "my_file:MyLoss": "your own loss, an nn.Module whose forward names student, teacher, …",
+    }
+
+
+def _one_method(name: str) -> str:
+    from relatum.methods import METHODS
+    from relatum.types import Fault
+
+    if name not in METHODS:
+        near = get_close_matches(name, METHODS, n=1, cutoff=0)
+        raise Fault(f"there is no method {name!r}; the nearest is {near[0]!r}")
+    method = METHODS[name]
+    parts = [inspect.getdoc(method.build), method.paper, inspect.getdoc(method.loss)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _models() -> dict[str, str]:
