@@ -71,3 +71,9 @@ def test_examples_are_found() -> None:
     ]
     with pytest.raises(AssertionError, match="line 1 does not end"):
         list(examples("```python\nx = 1\n"))
+
+
+def test_the_page_of_methods_is_the_code() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_methods.py"))["page"]()
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert page == made, "run: python docs/make_methods.py"
