@@ -11,14 +11,16 @@ from relatum.methods.needs import needs
 PAGE = Path(__file__).with_name("methods.md")
 HEAD = """# Methods
 
-Every method by its name on the command line: what it is and at which weight, what it reads of both networks, what it needs
-besides (labels of its own, the samples' indices, heads that learn, a memory of earlier batches, the teacher's classifier, more
-than one stage), and whether it is **relational**: whether it compares samples with each other, so that its value depends on the
+Every method by its name on the command line: what it is and at which weight, what it reads of
+both networks, what it needs besides (labels of its own, the samples' indices, heads that learn, a
+memory of earlier batches, the teacher's classifier, more than one stage), and whether it is
+**relational**: whether it compares samples with each other, so that its value depends on the
 whole batch and relatum hands it the batch of all processes.
 
-With labels cross-entropy at weight 1 stands beside every method unless its line says otherwise; without labels it goes, and methods
-that need labels are refused. `relatum list methods NAME` shows the formula, and how the code differs from the authors'.
-Methods are joined by `+`, weighed by `=` and placed by `@`: `sp=3000+kd`, `at@stage1&stage2`.
+With labels cross-entropy at weight 1 stands beside every method unless its line says otherwise;
+without labels it goes, and methods that need labels are refused. `relatum list methods NAME`
+shows the formula, and how the code differs from the authors'. Methods are joined by `+`, weighed
+by `=` and placed by `@`: `sp=3000+kd`, `at@stage1&stage2`.
 """
 FAMILIES = {
     "task": "The student alone",

@@ -69,6 +69,8 @@ def test_what_can_be_read(text: str, parts: list[Part]) -> None:
         ("sp@", "no tap is named behind '@'"),
         ("sp@=3", "no tap is named behind '@'"),
         ("none+kd", "'none' is the student alone"),
+        ("kd+linear", "'linear' is the student alone"),
+        ("linear-drifting=2", "'linear-drifting' takes no weight"),
         ("none=2", "takes no weight and no tap"),
         ("none@maps", "takes no weight and no tap"),
         ("ce", "cross-entropy alone is called 'none'"),
@@ -99,7 +101,9 @@ def test_lists() -> None:
 # Meaning ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name", ["none", "kd", "sp", "rrkd", "rrd", "rrd-2024", "lp", "rkd", "pkt"]
+)
 def test_a_name_alone_is_the_method(name: str) -> None:
     (stage,) = METHODS[name](SETTING)
     wanted = {term: (type(e.loss), e.on, e.weight) for term, e in stage.objective.terms.items()}
@@ -290,3 +294,12 @@ def test_ones_own_from_a_module() -> None:
     assert isinstance(found["SP"].loss, SP)
     assert isinstance(found["KD"].loss, KD)
     assert all(isinstance(each.loss, nn.Module) for each in found.values())
+
+
+def test_a_weight_keeps_the_warm_up() -> None:
+    (stage,) = stages("dkd=3+kd", SETTING)
+    term = stage.objective.terms["dkd"]
+    assert callable(term.weight)
+    assert term.weight_at(0.0) == 0.0
+    assert 0.0 < term.weight_at(1 / 24) < 3.0
+    assert term.weight_at(0.5) == term.weight_at(1.0) == 3.0

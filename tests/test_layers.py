@@ -16,6 +16,7 @@ ORDER = [
     *[
         "fit",
         "evaluate",
+        "foreign_weights",
         "weights",
         "checkpoint",
         "methods",

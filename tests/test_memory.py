@@ -1,5 +1,9 @@
+import math
+from collections import Counter
+
 import pytest
 import torch
+from torch import Tensor
 
 from relatum import memory
 
@@ -54,3 +58,145 @@ def test_the_rows_may_change_afterwards() -> None:
     memory.enqueue(queue, pointer, rows)
     rows.zero_()
     assert queue[:2].tolist() == [[1, 1], [1, 1]]
+
+
+def bank(rows: int = 12, dim: int = 4, seed: int = 0) -> Tensor:
+    return memory.unit_rows(rows, dim, torch.Generator().manual_seed(seed)).double()
+
+
+def test_rows_of_a_bank_move_and_keep_their_length() -> None:
+    before, new = bank(), 3 * bank(2, seed=1)
+    after = before.clone()
+    memory.blend(after, torch.tensor([7, 2]), new, 0.25)
+    for place, row in ((7, new[0]), (2, new[1])):
+        moved = 0.25 * before[place] + 0.75 * row
+        torch.testing.assert_close(after[place], moved / moved.norm())
+    rest = [place for place in range(12) if place not in (2, 7)]
+    assert torch.equal(after[rest], before[rest])
+
+
+def test_a_place_that_comes_twice_gets_the_mean_in_any_order() -> None:
+    new, places = bank(4, seed=1), torch.tensor([5, 3, 5, 5])
+    one, other, wanted = bank(), bank(), bank()
+    memory.blend(one, places, new, 0.5)
+    order = torch.tensor([2, 3, 0, 1])
+    memory.blend(other, places[order], new[order], 0.5)
+    torch.testing.assert_close(one, other)
+    memory.blend(wanted, torch.tensor([5, 3]), torch.stack([new[[0, 2, 3]].mean(0), new[1]]), 0.5)
+    torch.testing.assert_close(one, wanted)
+
+
+def test_a_bank_keeps_its_precision_and_no_graph() -> None:
+    rows = bank(2, seed=1).float().requires_grad_()
+    after = bank(dim=4)
+    memory.blend(after, torch.tensor([0, 1]), rows, 0.5)
+    assert after.dtype == torch.float64
+    assert not after.requires_grad
+
+
+def test_opposite_rows_leave_zero_and_not_nan() -> None:
+    after = bank()
+    memory.blend(after, torch.tensor([0]), -after[:1], 0.5)
+    assert after[0].tolist() == [0, 0, 0, 0]
+
+
+@pytest.fixture(params=[memory.AT_ONCE, 30, 1], ids="at once {}".format)
+def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "AT_ONCE", request.param)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_similarities_are_those_of_gathered_rows() -> None:
+    rows, stored = bank(5, seed=1).requires_grad_(), bank()
+    places = torch.tensor([[0, 3, 3], [1, 0, 11], [2, 2, 2], [4, 5, 6], [11, 10, 9]])
+    found = memory.similarities(rows, stored, places)
+    wanted = (stored[places] @ rows[:, :, None]).squeeze(2)
+    torch.testing.assert_close(found, wanted)
+    weights = bank(5, 3, seed=2)
+    (slope,) = torch.autograd.grad(found, rows, weights)
+    torch.testing.assert_close(slope, (weights[:, None] @ stored[places]).squeeze(1))
+    torch.testing.assert_close(memory.combine(weights, stored, places), slope)
+
+
+LABELS = torch.tensor([0, 0, 1, 2, 2, 2, 1, 0, 2, 1, 0, 2])
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("count", [1, 4, 7])
+def test_negatives_are_distinct_and_of_other_classes(count: int) -> None:
+    places = torch.arange(12)
+    for key in range(50):
+        drawn = memory.draw(places, count, torch.tensor(key), LABELS)
+        assert drawn.shape == (12, count)
+        for place, row in enumerate(drawn):
+            assert len(set(row.tolist())) == count
+            assert not (LABELS[row] == LABELS[place]).any()
+
+
+def test_all_others_are_drawn_when_all_are_asked_for() -> None:
+    drawn = memory.draw(torch.arange(12), 11, torch.tensor(3), 12)
+    for place, row in enumerate(drawn.tolist()):
+        assert sorted(row) == [other for other in range(12) if other != place]
+
+
+def chosen(drawn: Tensor) -> list[set[int]]:
+    return [set(row) for row in drawn.tolist()]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_choice_hangs_on_key_and_place_alone() -> None:
+    """Not on the rest of the batch, nor on how it is cut: so all ranks draw the same."""
+    places, key = torch.tensor([4, 9, 0, 7, 2]), torch.tensor(8)
+    together = chosen(memory.draw(places, 5, key, LABELS))
+    for place, row in zip(places, together, strict=True):
+        assert chosen(memory.draw(place[None], 5, key, LABELS)) == [row]
+    assert chosen(memory.draw(places.flip(0), 5, key, LABELS)) == together[::-1]
+
+
+def test_keys_and_places_choose_differently() -> None:
+    rows = [
+        tuple(sorted(row))
+        for key in (0, 1, 2, 2**31 - 1, 2**31)
+        for row in chosen(memory.draw(torch.arange(200), 20, torch.tensor(key), 1000))
+    ]
+    assert len(set(rows)) == len(rows)
+
+
+def test_the_key_stays() -> None:
+    key = torch.tensor(5)
+    memory.draw(torch.arange(3), 2, key, 9)
+    assert key == 5
+
+
+def test_every_choice_is_as_likely() -> None:
+    """By chi-square over the 15 pairs, each of which four of the six places may draw."""
+    counts: Counter[tuple[int, ...]] = Counter()
+    for key in range(3000):
+        for row in memory.draw(torch.arange(6), 2, torch.tensor(key), 6).tolist():
+            counts[tuple(sorted(row))] += 1
+    expected = 4 * 3000 / 10
+    assert len(counts) == 15
+    square = sum((count - expected) ** 2 / expected for count in counts.values())
+    assert square < 40, "1 in 4,000 fair ones has more"
+
+
+def test_choices_overlap_as_independent_ones_do() -> None:
+    """The share that two samples have in common is hypergeometric: mean K²/N and its spread."""
+    size, count, rows = 2000, 600, 100
+    drawn = memory.draw(torch.arange(rows), count, torch.tensor(1), torch.arange(size) // rows)
+    marks = torch.zeros(rows, size).scatter_(1, drawn, 1)
+    pairs = torch.triu_indices(rows, rows, offset=1)
+    common = (marks @ marks.T)[pairs[0], pairs[1]]
+    share = count / (size - rows)
+    spread = math.sqrt(count * share * (1 - share) * (1 - share))
+    assert float(common.mean()) == pytest.approx(count * share, abs=1)
+    assert float(common.std()) == pytest.approx(spread, rel=0.05)
+    successive = memory.draw(torch.arange(rows), count, torch.tensor(2), torch.arange(size) // rows)
+    again = (marks * torch.zeros(rows, size).scatter_(1, successive, 1)).sum(1)
+    assert float(again.mean()) == pytest.approx(count * share, abs=8)
+
+
+def test_known_numbers() -> None:
+    """What was drawn before is drawn again, on every machine and by every version."""
+    drawn = memory.draw(torch.tensor([0, 5]), 4, torch.tensor(7), 100)
+    assert chosen(drawn) == [{20, 38, 67, 73}, {34, 47, 53, 91}]

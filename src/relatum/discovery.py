@@ -62,6 +62,32 @@ def find_taps(network: nn.Module, images: Images) -> Taps:
     return taps
 
 
+def find_classifier(network: nn.Module, taps: Taps) -> str | None:
+    """The path of the linear layer that turns a network's embedding into its output.
+
+    It is the only linear layer from the embedding's place on, in the order in which the network
+    holds its modules; ``None`` where there is none, or are several, as in a decoder.
+
+    Args:
+        network: any network.
+        taps: its own, as ``find_taps`` gives them.
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Dropout(), nn.Linear(3, 2))
+        >>> find_classifier(network, {"embedding": Tap("2", "input")})
+        '3'
+    """
+    tap = taps.get("embedding")
+    if not isinstance(tap, Tap) or not tap.path:
+        return None
+    paths = [path for path, _ in network.named_modules()]
+    behind = paths[paths.index(tap.path) :]
+    if tap.at == "output":
+        behind = [path for path in behind if not f"{path}.".startswith(f"{tap.path}.")]
+    linear = [path for path in behind if isinstance(network.get_submodule(path), nn.Linear)]
+    return linear[0] if len(linear) == 1 else None
+
+
 def _dry_run(network: nn.Module, images: Images) -> tuple[list[_Seen], Tensor]:
     seen: dict[str, _Seen] = {}
 

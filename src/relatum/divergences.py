@@ -21,7 +21,7 @@ def same(student: Tensor, teacher: Tensor) -> None:
 
 
 @exact
-def kl(student: Logits, teacher: Logits, temperature: float = 1.0) -> Scalar:
+def kl(student: Logits, teacher: Logits, temperature: float | Tensor = 1.0) -> Scalar:
     r""":math:`T^2 \, \mathrm{KL}(\sigma(z_t/T) \,\|\, \sigma(z_s/T))`, the mean over rows."""
     same(student, teacher)
     log_student = F.log_softmax(student / temperature, dim=-1)

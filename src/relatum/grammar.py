@@ -14,6 +14,7 @@ from torch import nn
 from relatum.imports import from_path
 from relatum.methods import METHODS, TASK, Setting, Stage, task
 from relatum.objective import Objective, On, Term
+from relatum.schedules import Schedule
 from relatum.types import Fault
 
 
@@ -38,15 +39,16 @@ def parse(text: str) -> tuple[Part, ...]:
     """
     parts = tuple(_part(piece, text) for piece in re.split(r"(?<![0-9.][eE])\+", text))
     names = [part.name for part in parts]
-    if "none" in names and len(parts) > 1:
-        raise Fault(f"method {text!r}: 'none' is the student alone, it joins with nothing")
+    alone = [name for name in names if name in METHODS and METHODS[name].family == "task"]
+    if alone and len(parts) > 1:
+        raise Fault(f"method {text!r}: {alone[0]!r} is the student alone, it joins with nothing")
     if set(names) == {TASK}:
         raise Fault(f"method {text!r}: cross-entropy alone is called 'none'")
     if names.count(TASK) > 1:
         raise Fault(f"method {text!r}: cross-entropy is there twice")
     for part in parts:
-        if part.name == "none" and (part.weight is not None or part.on is not None):
-            raise Fault(f"method {text!r}: 'none' takes no weight and no tap")
+        if part.name in alone and (part.weight is not None or part.on is not None):
+            raise Fault(f"method {text!r}: {part.name!r} takes no weight and no tap")
         if part.name == TASK and part.on is not None:
             raise Fault(f"method {text!r}: cross-entropy reads the output, it takes no tap")
     return parts
@@ -147,8 +149,15 @@ def _joined(part: Part, setting: Setting) -> tuple[tuple[Stage, ...], dict[str, 
         if not terms:
             raise Fault(f"{part.name} only initialises the student, it takes no weight")
         first = next(iter(terms))
-        terms[first] = replace(terms[first], weight=weight)
+        terms[first] = replace(terms[first], weight=_weighed(terms[first].weight, weight))
     return tuple(before), terms
+
+
+def _weighed(usual: float | Schedule, weight: float) -> float | Schedule:
+    """The weight asked for; where the usual one changes, as a warm-up does, it ends there."""
+    if not callable(usual):
+        return weight
+    return lambda progress: weight * usual(progress) / usual(1.0)
 
 
 def _free(name: str, part: Part, taken: dict[str, Term]) -> str:

@@ -1,11 +1,17 @@
 """What a loss remembers of earlier batches: functions on tensors that belong to the loss.
 
-Shape legend: B = batch, D = dimension, K = rows that the memory holds.
+Shape legend: B = batch, C = candidates of a sample, D = dimension, K = rows that a queue holds,
+N = rows of a bank, one for each sample of the set.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from relatum import relations
+
+AT_ONCE = 2**25
+"""Entries of a matrix of batch by bank that are held at a time: 128 MiB in float32."""
 
 
 def unit_rows(size: int, dim: int, generator: torch.Generator | None = None) -> Tensor:
@@ -31,3 +37,102 @@ def enqueue(queue_KD: Tensor, pointer: Tensor, rows_BD: Tensor) -> None:
     places = (pointer + torch.arange(count - kept, count, device=pointer.device)) % size
     queue_KD.index_copy_(0, places, rows_BD[count - kept :].detach().to(queue_KD.dtype))
     pointer.copy_((pointer + count) % size)
+
+
+@torch.no_grad()
+def blend(bank_ND: Tensor, places_B: Tensor, rows_BD: Tensor, momentum: float) -> None:
+    r"""Move rows of a bank towards new ones: :math:`m \leftarrow \widehat{\mu m + (1-\mu) r}`.
+
+    A place that comes twice in a batch gets the mean of its rows, whatever their order.
+
+    Args:
+        bank_ND: written in place.
+        places_B: which rows.
+        rows_BD: what they move towards, on the scale of one.
+        momentum: how much stays of what was there, from 0 to 1.
+    """
+    same_BB = places_B[:, None] == places_B
+    first_B = same_BB.int().argmax(1)  # one of each, for twice the same place is a race
+    rows_BD = rows_BD.detach().to(bank_ND.dtype)
+    mean_BD = same_BB.to(rows_BD.dtype) @ rows_BD / same_BB.sum(1, keepdim=True)
+    moved_BD = momentum * bank_ND.index_select(0, places_B) + (1 - momentum) * mean_BD
+    bank_ND.index_copy_(0, places_B, relations.unit(moved_BD).index_select(0, first_B))
+
+
+def similarities(rows_BD: Tensor, bank_ND: Tensor, places_BC: Tensor) -> Tensor:
+    """The B×C dot products of every row with its own choice of a bank's rows.
+
+    By a product with the whole bank, of which the choice is kept: for thousands of candidates
+    that is many times faster, and D times smaller, than to gather B×C×D numbers first.
+    """
+    parts = [
+        (rows @ bank_ND.T).gather(1, places)
+        for rows, places in _slices(len(bank_ND), rows_BD, places_BC)
+    ]
+    return torch.cat(parts)
+
+
+def combine(weights_BC: Tensor, bank_ND: Tensor, places_BC: Tensor) -> Tensor:
+    """The B×D sums of every sample's choice of a bank's rows, each at its weight."""
+    size = len(bank_ND)
+    parts = [
+        weights.new_zeros(len(weights), size).scatter_add_(1, places, weights) @ bank_ND
+        for weights, places in _slices(size, weights_BC, places_BC)
+    ]
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def draw(places_B: Tensor, count: int, key: Tensor, others: Tensor | int) -> Tensor:
+    """For every sample that many other ones, at random, none of them twice: B×C.
+
+    Each row is a uniform choice of its own, independent of the others', and a function of the
+    key and of the row's place alone: whoever draws, in whatever batch, on whatever device,
+    draws the same set, so that ranks need not exchange it and a checkpoint only saves the key.
+    Every sample is given a pseudo-random number, and those with the largest ones are chosen.
+
+    Args:
+        places_B: whom the choice is for.
+        count: how many each; at most as many as there are.
+        key: an integer tensor of no dimensions; another key, another choice.
+        others: N labels, and the choice is among other classes than the sample's own; or just
+            N, and it is among all samples but itself.
+    """
+    labels_N = others if isinstance(others, Tensor) else None
+    size = others if isinstance(others, int) else len(others)
+    every_N = _mix(torch.arange(size, dtype=torch.int32, device=places_B.device))
+    own_B = _mix(_mix(key.to(places_B.device, torch.int32, copy=True)) ^ places_B.int())
+    chosen: list[Tensor] = []
+    for places, own in _slices(size, places_B, own_B):
+        lots = _mix(every_N ^ own[:, None])
+        lots >>= 1  # so that none is as low as those of whom may not be chosen
+        if labels_N is None:
+            lots.scatter_(1, places[:, None], _LOWEST)
+        else:
+            lots.masked_fill_(labels_N == labels_N[places][:, None], _LOWEST)
+        chosen.append(lots.topk(count, dim=1, sorted=False).indices)
+    return torch.cat(chosen)
+
+
+_LOWEST = -(2**31)
+
+
+def _mix(number: Tensor) -> Tensor:
+    """Scatter numbers over all of int32, one to one, so that no pattern is left; in place.
+
+    Shifts and products as at the end of MurmurHash3, with the constants that Wellons's search
+    for low bias found (nullprogram.com/blog/2018/07/31): exact and cheap on every device.
+    """
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B - 2**32)):
+        number ^= (number >> shift).bitwise_and_(2 ** (32 - shift) - 1)
+        number *= factor
+    number ^= (number >> 16).bitwise_and_(0xFFFF)
+    return number
+
+
+def _slices(size: int, *rows: Tensor) -> list[tuple[Tensor, ...]]:
+    """Parts of a batch, small enough that each may be compared with all of a bank."""
+    per = max(1, AT_ONCE // size)
+    if len(rows[0]) <= per:
+        return [rows]
+    return list(zip(*(torch.split(each, per) for each in rows), strict=True))

@@ -14,7 +14,7 @@ from relatum.recipes.recipe import Recipe
 from relatum.types import Fault
 from relatum.weights import write
 
-NAME = "record.json"
+NAME, FAILURE = "record.json", "failure.json"
 # Without "constants" an infinite diagnostic is written as null, which cannot be read again.
 WRITTEN = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
@@ -30,7 +30,8 @@ class Row(BaseModel):
     losses: dict[str, float]
     """Means over the samples, every term before its weight."""
     metrics: dict[str, float] = {}
-    """Measured on the validation part (``validation_…``), where there is one."""
+    """Measured on the validation part (``validation_…``), where there is one, and on the test
+    images (``test_top1``), where the recipe watches them."""
     steps: int
     samples: int
     seconds: float
@@ -49,7 +50,11 @@ class TeacherRecord(BaseModel):
 
 
 class Record(BaseModel):
-    """A finished run. All metrics are of the last epoch unless they are called ``best_…``."""
+    """A finished run.
+
+    All metrics are of the last epoch, but for those called ``best_…``: of the best epoch by
+    validation, and ``best_on_test_top1``, which is chosen on the test images themselves.
+    """
 
     model_config = WRITTEN
 
@@ -73,6 +78,8 @@ class Record(BaseModel):
     rows: tuple[Row, ...]
     metrics: dict[str, float]
     teacher: TeacherRecord | None = None
+    begin_sha256: str = ""
+    """Of the weights that the student began with; empty where it began at random."""
     best_epoch: int | None = None
     """Chosen on the validation part; ``None`` where there is none."""
     seconds: float
@@ -101,6 +108,46 @@ class Record(BaseModel):
             raise Fault(f"{folder} holds no finished run: {path.name} is missing") from error
         except (ValidationError, UnicodeDecodeError) as error:
             raise Fault(f"{path} is damaged, or of another version of relatum") from error
+
+
+class Unfinished(BaseModel):
+    """A run of a benchmark that has no record, and why; its folder holds this instead."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    """As a record has it."""
+    kind: Literal["refused", "failed"]
+    """Refused before training, because the method cannot serve the pair; or failed by itself."""
+    reason: str
+    """One line."""
+    seed: int
+    teacher: str | None
+    """The network that was to teach; ``None`` for a student alone, or a teacher itself."""
+    student: str
+
+    def save(self, folder: Path) -> None:
+        """Write it into the run's folder."""
+        write(folder / FAILURE, self.model_dump_json(indent=1).encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> "Unfinished":
+        """Read it from the run's folder.
+
+        Raises:
+            Fault: there is none, or it cannot be read.
+        """
+        path = folder / FAILURE
+        try:
+            return cls.model_validate_json(path.read_text())
+        except (OSError, ValidationError, UnicodeDecodeError) as error:
+            raise Fault(f"{path} is missing or damaged; delete it") from error
+
+
+def unfinished(folder: Path) -> list[tuple[Path, Unfinished]]:
+    """All runs in a folder that were refused or failed, by path; none is fine."""
+    paths = sorted(path.parent for path in folder.rglob(FAILURE))
+    return [(path, Unfinished.load(path)) for path in paths if not (path / NAME).exists()]
 
 
 def find(folder: Path) -> list[tuple[Path, Record]]:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,10 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from relatum.foreign_weights import readings
 from relatum.types import Fault, first_line
+
+_FOREIGN = re.compile(r"GLOBAL ([\w.]{1,80})")
 
 
 def write(path: Path, content: bytes) -> None:
@@ -86,13 +90,13 @@ def fingerprint(network: nn.Module) -> str:
     return _digest(state_of(network))
 
 
-def fingerprint_of(path: Path) -> str:
-    """The same of the network that a file was saved from.
+def fingerprints_of(path: Path) -> frozenset[str]:
+    """The same of what a file holds: one, or one for each wrapping of another code base's file.
 
     Raises:
-        Fault: the file is missing or damaged.
+        Fault: the file is missing, damaged or holds no weights.
     """
-    return _digest(_read(path))
+    return frozenset(map(_digest, _read(path)))
 
 
 def _digest(state: Mapping[str, Tensor]) -> str:
@@ -106,14 +110,27 @@ def _digest(state: Mapping[str, Tensor]) -> str:
 def load_weights(network: nn.Module, path: Path) -> None:
     """Load what ``save_weights`` saved, or any file of such names, into a network.
 
+    Checkpoints of RepDistiller, giakoumoglou/distillers and mdistiller are such files
+    (``relatum.foreign_weights``).
+
     Raises:
         Fault: the file is missing, damaged, or of another network.
     """
-    load_state(network, _read(path), path)
+    load_state(network, weights_in(path, network), path)
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
-    """Tensors by name: of safetensors, or of a pickle that holds nothing else.
+def weights_in(path: Path, network: nn.Module) -> Mapping[str, Tensor]:
+    """What a file holds, by a network's own names if it can be read so.
+
+    Raises:
+        Fault: the file is missing, damaged or holds no weights.
+    """
+    every, names = _read(path), set(network.state_dict())
+    return next((each for each in every if set(each) == names), every[-1])
+
+
+def _read(path: Path) -> list[Mapping[str, Tensor]]:
+    """The readings of safetensors, or of a pickle that holds nothing but tensors and numbers.
 
     ``weights_only`` sees to that, so nothing in the file can run.
     """
@@ -121,17 +138,26 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         raise Fault(f"there is no file {path}")
     try:
         if path.suffix == ".safetensors":
-            state: Any = load_file(path)
+            content: Any = load_file(path)
         else:
             with warnings.catch_warnings(action="ignore"):  # of what is refused in a moment
-                state = torch.load(path, map_location="cpu", weights_only=True)
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except (safetensors.SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise Fault(f"{path} holds no readable weights: {first_line(error)}") from error
     except Exception as error:  # weights_only refuses a pickle in many words
-        raise Fault(f"{path} is no file of plain tensors, so it was not loaded") from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise Fault(f"{path} is no file of plain tensors by name")
-    return state
+        foreign = _FOREIGN.search(str(error))
+        raise Fault(
+            f"{path} is no file of plain tensors{f' (it has {foreign[1]})' if foreign else ''}, so"
+            " it was not loaded: such a file can run code; give one of weights alone, as"
+            " torch.save(network.state_dict(), FILE) makes it"
+        ) from error
+    if not (every := list(readings(content))):
+        has = [repr(name)[:40] for name in content][:5] if isinstance(content, dict) else []
+        raise Fault(
+            f"{path} is no file of plain tensors by name{': it has ' if has else ''}"
+            f"{', '.join(has)}"
+        )
+    return every
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:

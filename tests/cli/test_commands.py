@@ -43,7 +43,9 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
     assert "distill" in "".join(page)
 
 
-@pytest.mark.parametrize("verb", ["distill", "teach", "evaluate", "reproduce", "list", "report"])
+@pytest.mark.parametrize(
+    "verb", ["distill", "teach", "transfer", "evaluate", "reproduce", "list", "report"]
+)
 def test_help_of_every_command(does: Does, verb: str) -> None:
     assert f"Usage: relatum {verb}" in does(verb, "--help")
     assert does(verb, "-h") == does(verb, "--help")

@@ -2,12 +2,17 @@ import gzip
 import hashlib
 import sys
 import types
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
-from relatum.datasets.files import fetch, unzip, verified
+from relatum.datasets.files import fetch, fetch_archive, unzip, verified
 from relatum.types import Fault, first_line
 
 
@@ -69,3 +74,42 @@ def test_without_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(Fault, match="pip install torchvision"):
         fetch("MNIST", tmp_path)
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
+    """The address of an archive and its MD5 sum."""
+    monkeypatch.setenv("no_proxy", "*")
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "set.zip", "w") as archive:
+        archive.writestr("set/file.txt", "content")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    sum_ = hashlib.md5((folder / "set.zip").read_bytes()).hexdigest()
+    yield f"http://127.0.0.1:{server.server_port}/set.zip", sum_
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_archive_is_fetched_checked_and_unpacked(
+    tmp_path: Path, served: tuple[str, str]
+) -> None:
+    pytest.importorskip("torchvision")
+    fetch_archive("mine", served[0], tmp_path / "root", served[1])
+    assert (tmp_path / "root" / "set" / "file.txt").read_text() == "content"
+
+
+def test_an_archive_with_another_sum_is_not_unpacked(
+    tmp_path: Path, served: tuple[str, str]
+) -> None:
+    pytest.importorskip("torchvision")
+    with pytest.raises(Fault, match=r"downloading mine to .* failed") as caught:
+        fetch_archive("mine", served[0], tmp_path / "root", "0" * 32)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "root" / "set").exists()

@@ -182,7 +182,7 @@ def test_remembered_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.Mon
         calls.append(file)
         return picture(file, size)
 
-    monkeypatch.setattr(folder, "picture", counted)
+    monkeypatch.setattr("relatum.datasets.picture.picture", counted)
     assert torch.equal(load(str(path)).train.images, before.train.images)
     assert not calls
     paint(path / "a" / "000.png", red=200)

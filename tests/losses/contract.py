@@ -4,6 +4,7 @@ The points themselves are the tests of ``test_contract.py`` and ``test_ranks.py`
 lie in ``cases/``, a file for each family.
 """
 
+import copy
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -12,12 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-
 Shape = tuple[int, ...]
 Inputs = dict[str, Tensor | tuple[Tensor, ...]]
 
-ANCHORS, CLASSES = 5, 7
-"""Rows of what does not belong to the batch; classes that labels are drawn from."""
+ANCHORS, CLASSES, SAMPLES = 5, 7, 30
+"""Rows of what does not belong to the batch; what labels and indices are drawn from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Case:
         name: where a class has several cases, what tells them apart.
         settings: arguments of the constructor.
         shapes: of what ``forward`` takes, without the batch axis; a tuple of shapes is a tuple
-            of tensors. Labels have none.
+            of tensors. Labels and indices have none.
         others: for each argument of the constructor, another value: it must change something.
         refused: arguments that the constructor must refuse.
         zero: whether the least value is zero, where the student equals the teacher.
@@ -48,11 +48,12 @@ class Case:
     def __str__(self) -> str:
         return "-".join(filter(None, (self.loss.__name__, self.name)))
 
-    def make(self, seed: int = 0, **changes: Any) -> nn.Module:
+    def make(self, seed: int = 0, /, **changes: Any) -> nn.Module:
         """A loss whose random state depends on the seed alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return self.loss(**{**self.settings, **changes})
+            # copies, for a module among them would be cast and trained with the loss
+            return self.loss(**copy.deepcopy({**self.settings, **changes}))
 
     def inputs(self, rows: int = 8, seed: int = 1, dtype: torch.dtype = torch.float32) -> Inputs:
         """Arguments of ``forward`` on the scale of one, the same for the same seed."""
@@ -63,6 +64,8 @@ class Case:
                 return tuple(draw(name, each) for each in shape)
             if name == "labels":
                 return torch.randint(CLASSES, (rows,), generator=generator)
+            if name == "indices":
+                return torch.randperm(SAMPLES, generator=generator)[:rows]
             length = rows if batched(name) else ANCHORS
             return torch.randn(length, *shape, generator=generator).to(dtype)
 
@@ -72,6 +75,11 @@ class Case:
 def batched(name: str) -> bool:
     """Whether an argument has one row for each sample of the batch."""
     return not name.endswith("_anchors")
+
+
+def measured(name: str) -> bool:
+    """Whether an argument is made of floats, and does not just say which class or sample."""
+    return name not in ("labels", "indices")
 
 
 def learns(name: str) -> bool:

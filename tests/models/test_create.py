@@ -73,6 +73,8 @@ def test_a_function_gets_what_its_signature_takes(here: Path) -> None:
     [
         ("resnet21", "nearest are .*resnet20"),
         ("ResNet20", "nearest are resnet20"),
+        ("ResNet50", "nearest are resnet50-cifar"),
+        ("wrn_40_2", "nearest are wrn-40-2"),
         ("mnist_mlp_32", "nearest are mnist-mlp-32"),
         ("hf/some", "no model is called 'hf/some'"),
         ("resnet20:pretrained", "'resnet20' has no published weights"),

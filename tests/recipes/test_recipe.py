@@ -52,6 +52,10 @@ def test_a_variant_leaves_the_original() -> None:
         ({"schedule": "steps"}, "recipe: schedule 'steps' needs milestones"),
         ({"schedule": "steps", "milestones": (30,)}, "do not lie within 30 epochs"),
         ({"schedule": "steps", "milestones": (0, 5)}, "do not lie within 30 epochs"),
+        ({"scale": 0}, "recipe field 'scale'"),
+        ({"scale": 1.5}, "recipe field 'scale'"),
+        ({"samples": 0}, "recipe field 'samples'"),
+        ({"begin": "a", "student": "timm/b:pretrained"}, "begins with published weights, and"),
         ({"nesterov": True, "momentum": 0.0}, "recipe: nesterov needs momentum"),
     ],
 )
@@ -106,6 +110,53 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     for path in (tmp_path / "recipe.json", tmp_path):
         with pytest.raises(Fault, match="cannot read the recipe"):
             Recipe.read(path)
+
+
+@pytest.mark.parametrize(
+    ("scale", "epochs", "milestones"),
+    [
+        (1.0, 240, (150, 180, 210)),
+        (0.5, 120, (75, 90, 105)),
+        (0.1, 24, (15, 18, 21)),
+        (0.05, 12, (8, 9, 10)),
+        (0.02, 5, (3, 4, 4)),  # two that meet: the rate ends as low
+        (0.001, 1, ()),
+    ],
+)
+def test_scaled_it_is_the_same_course_in_less_time(
+    scale: float, epochs: int, milestones: tuple[int, ...]
+) -> None:
+    whole = Recipe(epochs=240, schedule="steps", milestones=(150, 180, 210))
+    part = whole.scaled(scale)
+    schedule = "steps" if milestones else "constant"
+    changes = {"epochs": epochs, "milestones": milestones, "schedule": schedule, "scale": scale}
+    assert part == whole.but(**changes)
+    end = (epochs - 0.5) / epochs
+    assert part.schedule_of()(end) == pytest.approx(0.1 ** len(milestones))
+
+
+def test_a_scale_is_remembered_and_multiplied() -> None:
+    recipe = Recipe(epochs=100)
+    assert recipe.scaled(1) is recipe
+    assert recipe.scaled(0.5).scaled(0.2) == recipe.but(epochs=10, scale=0.1)
+    assert recipe.but(epochs=0).scaled(0.5) == recipe.but(epochs=0, scale=0.5)
+
+
+@pytest.mark.parametrize("scale", [0, -1, 1.01, float("nan")])
+def test_a_scale_that_is_no_share_is_refused(scale: float) -> None:
+    with pytest.raises(Fault, match="over 0 and up to 1"):
+        Recipe().scaled(scale)
+
+
+def test_shortened_it_says_nothing_of_a_scale() -> None:
+    recipe = Recipe(epochs=240, schedule="steps", milestones=(150, 180, 210))
+    assert recipe.shortened(24) == recipe.but(epochs=24, milestones=(15, 18, 21))
+    assert recipe.shortened(480).milestones == (300, 360, 420)
+
+
+def test_the_last_batch_is_called_by_what_becomes_of_it() -> None:
+    assert Recipe().last_batch == "dropped"
+    assert Recipe(drop_last=False).last_batch == "kept"
 
 
 def test_schedules() -> None:

@@ -8,6 +8,7 @@ from relatum.recipes.recipe import Recipe
 from relatum.recipes.standard import STANDARD, standard
 
 SHAPES = {"digits": (1, 8, 10), "mnist": (1, 28, 10), "fashion-mnist": (1, 28, 10)}
+SHAPES |= {"stl10": (3, 32, 10), "tiny-imagenet": (3, 32, 200)}
 SHAPES |= {"cifar10": (3, 32, 10), "cifar100": (3, 32, 100), "folder": (3, 64, 7)}
 
 

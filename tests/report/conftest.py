@@ -1,6 +1,6 @@
 """Runs that never ran: records and matrices with invented numbers, as a run would leave them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from relatum.recipes.benchmark import benchmark
 from relatum.recipes.recipe import Recipe
-from relatum.record import Record, Row, TeacherRecord
+from relatum.record import Record, Row, TeacherRecord, Unfinished, find, unfinished
 from relatum.report.page import write_report
+from relatum.report.standings import tables
+from relatum.report.standings_page import write_benchmark
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+TAUGHT = {"top1": 72.34}
 TEACHER = {"top1": 98.9, "knn": 98.6, "probe": 98.8}
 LEVELS = {"none": 95.0, "kd": 96.1, "pkt": 95.2, "rrkd": 96.6, "sp": 95.9, "rkd": 94.6}
 Make = Callable[..., Record]
@@ -104,6 +108,49 @@ def save_run(folder: Path, record: Record, **matrices: Any) -> None:
         save_file(matrices, folder / "relations.safetensors")
 
 
+def taught_runs(
+    teacher: str | None,
+    student: str,
+    values: Mapping[str, Sequence[float]],
+    *,
+    dataset: str = "cifar100",
+    metrics: Mapping[str, float] | None = None,
+    **changes: Any,
+) -> list[Record]:
+    """Runs of a benchmark: for every label its top-1 by seed; the student alone has no teacher.
+
+    Args:
+        teacher: a network's name.
+        student: likewise.
+        values: top-1 by label, seeds from 0.
+        dataset: of whose protocol ``changes`` are changes.
+        metrics: whatever else was measured.
+    """
+    found = list[Record]()
+    for label, tops in values.items():
+        alone = label == "none"
+        for seed, top1 in enumerate(tops):
+            recipe = benchmark(
+                dataset, None if alone else "runs/teacher", student, label, seed, **changes
+            )
+            known = TeacherRecord(
+                name=teacher or "", weights_sha256="cd" * 32, parameters=900_000, metrics=TAUGHT
+            )
+            fields: dict[str, Any] = {
+                "recipe": recipe,
+                "teacher": None if alone or teacher is None else known,
+                "samples": {"train": 50_000, "validation": 0, "test": 10_000},
+            }
+            found.append(make_record(label, seed, top1, metrics=metrics, **fields))
+    return found
+
+
+@pytest.fixture
+def runs_of() -> Callable[..., list[Record]]:
+    """Makes the runs of a benchmark's pair."""
+    return taught_runs
+
+
 @pytest.fixture
 def make() -> Make:
     """Makes records."""
@@ -148,6 +195,64 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def report(experiment: Path) -> Path:
     """The page about the experiment."""
     return write_report(experiment)
+
+
+def save_benchmark(folder: Path, pictured: bool = True) -> list[Unfinished]:
+    """A folder as ``relatum bench`` leaves it: two pairs, one method refused and one run failed."""
+    pairs = {"resnet56": "resnet20", "resnet110": "resnet20"}
+    for place, (teacher_, student) in enumerate(pairs.items()):
+        generator = np.random.default_rng(place)
+        values = {
+            label: (level + generator.normal(0, 0.2, 3)).tolist()
+            for label, level in {"none": 69.1, "kd": 70.7, "sp": 69.7, "crd": 71.2}.items()
+            if place == 0 or label != "none"
+        }
+        for record in taught_runs(teacher_, student, values):
+            alone, seed = record.label == "none", record.recipe.seed
+            home = f"alone/{student}" if alone else f"{teacher_}--{student}/{record.label}"
+            held = relations(seed, 0.4, teacher=not alone) if pictured else {}
+            save_run(folder / home / f"seed-{seed}", record, **held)
+    (folder / "resnet110--resnet20/crd/seed-2/record.json").unlink()
+    about = {"teacher": "resnet110", "student": "resnet20"}
+    reason = "the term 'crd' is not finite"
+    lost = [
+        Unfinished(label="crd", kind="failed", reason=reason, seed=2, **about),
+        *(
+            Unfinished(label="fsp", kind="refused", reason="unequal", seed=seed, **about)
+            for seed in range(3)
+        ),
+    ]
+    for each in lost:
+        each.save(folder / f"resnet110--resnet20/{each.label}/seed-{each.seed}")
+    return lost
+
+
+def write_pages(folder: Path) -> Path:
+    """The tables and pages of a benchmark, as the command writes them."""
+    runs = find(folder)
+    lost = [each for _, each in unfinished(folder)]
+    return write_benchmark(folder, runs, tables([record for _, record in runs], lost))
+
+
+@pytest.fixture
+def saved_benchmark(tmp_path: Path) -> Path:
+    """The folder of a benchmark without pictures, and without a page."""
+    save_benchmark(tmp_path, pictured=False)
+    return tmp_path
+
+
+@pytest.fixture
+def pages_of() -> Callable[[Path], Path]:
+    """Writes a benchmark's pages."""
+    return write_pages
+
+
+@pytest.fixture(scope="session")
+def benchmark_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a benchmark."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    save_benchmark(folder)
+    return write_pages(folder)
 
 
 def _student(label: str, seed: int, level: float, place: int) -> Record:

@@ -54,7 +54,11 @@ def complaints(run: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in run.stderr.splitlines() if "CONSOLE" in line]
 
 
-def test_pictures_load_and_nothing_sticks_out(report: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("which", "least"), [("report", 15), ("benchmark_report", 2)])
+def test_pictures_load_and_nothing_sticks_out(
+    which: str, least: int, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    report: Path = request.getfixturevalue(which)
     frames = "".join(
         f'<iframe src="{report.as_uri()}" style="width: {width}px; height: 900px; border: 0">'
         "</iframe>"
@@ -69,7 +73,7 @@ def test_pictures_load_and_nothing_sticks_out(report: Path, tmp_path: Path) -> N
     found: list[dict[str, int]] = json.loads(unescape(text[1]))
     assert [each["width"] for each in found] == list(WIDTHS)
     for each in found:
-        assert each["images"] >= 15
+        assert each["images"] >= least
         assert each["broken"] == each["unseen"] == 0
         assert each["reach"] <= each["width"]
 

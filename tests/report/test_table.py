@@ -56,6 +56,13 @@ def test_a_terminal_of_80_characters_cuts_nothing(make: Make) -> None:
         assert heading in text
 
 
+def test_a_scale_is_said_first(make: Make) -> None:
+    changes = {"scale": 0.05}
+    notes = summarise([make("none", changes=changes), make("sp", changes=changes)]).notes()
+    assert notes[0].startswith("At scale 0.05, for a first look: not comparable")
+    assert not any("scale" in note for note in summarise([make("none")]).notes())
+
+
 def test_one_seed_has_no_spread_and_says_so(make: Make) -> None:
     text = summarise([make("none", top1=95.0), make("sp", top1=96.0)]).markdown()
     table, notes = text.split("\n\n")

@@ -17,7 +17,7 @@ from relatum.recipes.recipe import Recipe
 from relatum.record import Record
 from relatum.run import Silent, run
 from relatum.run.again import evaluate_again
-from relatum.run.job import FILES
+from relatum.run.claim import FILES
 from relatum.run.prepare import prepare
 from relatum.types import Fault
 from relatum.weights import about_weights, fingerprint, load_weights
@@ -27,7 +27,7 @@ from tests.run.runs import CPU, equal, numbers, weights, wrong
 def test_what_it_leaves_behind(recipe: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "new" / "run"
     record = run(recipe.but(validation=0.1), out, label="mine")
-    assert {path.name for path in out.iterdir()} == set(FILES) - {"report.html"}
+    assert {path.name for path in out.iterdir()} == set(FILES) - {"report.html", "maps.safetensors"}
     assert Recipe.read(out / "recipe.json") == recipe.but(validation=0.1)
     assert Record.load(out) == record
     assert record.label == "mine"
@@ -107,12 +107,18 @@ def test_methods_start_from_the_same_student_and_see_the_same_batches(recipe: Re
     starts: list[str] = []
     seen: list[list[list[int]]] = []
     images: list[float] = []
-    for method in METHODS:
-        ready = prepare(recipe.but(method=method, augment=("crop",)), CPU)
+    for method, about in METHODS.items():
+        try:
+            ready = prepare(recipe.but(method=method, augment=("crop",)), CPU)
+        except Fault:  # not for this pair, as FSP, which needs equal channels
+            continue
+        if about.adopt is not None:  # another network stands in the student's place
+            continue
         starts.append(fingerprint(ready.pair.student.network))
         batches = list(ready.batches.epoch(2))
         seen.append([batch.indices.tolist() for batch in batches])
         images.append(float(sum(batch.images.double().sum() for batch in batches)))
+    assert len(starts) > 9
     assert len(set(starts)) == 1
     assert all(each == seen[0] for each in seen)
     assert len(set(images)) == 1

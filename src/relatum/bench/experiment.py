@@ -13,7 +13,7 @@ from relatum.recipes.plan import Alteration
 from relatum.recipes.recipe import Recipe
 from relatum.record import Record
 from relatum.run import Display, Silent, run
-from relatum.run.job import FILES, RECIPE
+from relatum.run.claim import FILES, RECIPE
 from relatum.types import Fault
 
 OWN = re.compile(r"teacher|[^/]+/seed-[0-9]+")
@@ -29,12 +29,14 @@ class Cell:
         label: what tables call it; seeds share one.
         recipe: what is run.
         alter: done to the distiller before it trains.
+        teacher: the network that teaches, by name, where an experiment has several.
     """
 
     folder: str
     label: str
     recipe: Recipe
     alter: Alteration | None = None
+    teacher: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,25 @@
 """Build what an experiment will need before any of it is trained: a typing error costs no night."""
 
-from collections.abc import Sequence
+import traceback
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
+from relatum.bench.attempt import foreseen, line_of
 from relatum.bench.experiment import Cell
+from relatum.bench.grid import TEACHER
+from relatum.bench.pool import Died, Pool, Result, Tell
+from relatum.checkpoint import Stop
 from relatum.record import NAME
+from relatum.run.claim import RECIPE
+from relatum.run.networks import pair_of
 from relatum.run.prepare import prepare
+from relatum.run.sets import sets_of, training_batches
+from relatum.types import Fault
 
 
 def rehearse(
@@ -38,12 +50,147 @@ def rehearse(
         if cell.label in seen or (not afresh and (out / cell.folder / NAME).exists()):
             continue
         seen.add(cell.label)
-        recipe, source = cell.recipe, cell.recipe.teacher
-        place = "" if source is None else source.rpartition("@")[2]
-        ours = models.get(place)
-        stand_in = ours if afresh or not (Path(place) / NAME).exists() else None
-        if stand_in is not None and recipe.anchors == "confident-per-class":
-            recipe = recipe.but(anchors="random-per-class")  # it is sure of nothing yet
-        ready = prepare(recipe, device, download, stand_in)
-        for stage in ready.stages:
-            ready.distiller(stage, cell.alter)
+        _build(cell, device, download, _stand_in(cell, models, afresh))
+
+
+def _stand_in(cell: Cell, models: dict[str, str], afresh: bool = False) -> str | None:
+    """The network that takes the place of a teacher of the experiment's own, not yet trained."""
+    place = (cell.recipe.teacher or "").rpartition("@")[2]
+    return models.get(place) if afresh or not (Path(place) / NAME).exists() else None
+
+
+def _build(cell: Cell, device: torch.device, download: bool, stand_in: str | None) -> None:
+    recipe = cell.recipe
+    if stand_in is not None and recipe.anchors == "confident-per-class":
+        recipe = recipe.but(anchors="random-per-class")  # it is sure of nothing yet
+    ready = prepare(recipe, device, download, stand_in)
+    for stage in ready.stages:
+        ready.distiller(stage, cell.alter)
+
+
+@dataclass(frozen=True)
+class Unable:
+    """Why a method is not run on a pair.
+
+    Attributes:
+        kind: it cannot serve the pair, and says so; or it failed on its first batch.
+        reason: in a line.
+        trace: where it failed.
+    """
+
+    kind: Literal["refused", "failed"]
+    reason: str
+    trace: str = ""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The task of building all methods of one pair. What it gives: who is unable, by label.
+
+    Attributes:
+        cells: one for each method.
+        stand_in: in the teacher's place, if that is not trained yet.
+        download: fetch the set if it is missing.
+    """
+
+    cells: tuple[Cell, ...]
+    stand_in: str | None
+    download: bool = False
+
+    def __call__(self, device: torch.device, stop: Stop, tell: Tell) -> Result:
+        """Build them.
+
+        Raises:
+            Fault: it is not for a method that something cannot be had, but for the set, a
+                network, the recipe, or a teacher; so nothing of the benchmark can begin.
+        """
+        recipe = self.cells[0].recipe.but(method="none")
+        sets = sets_of(recipe, device, self.download)
+        pair_of(recipe, sets, device, self.stand_in)
+        training_batches(recipe, sets)
+        found: dict[str, Unable] = {}
+        unsound = False
+        for cell in self.cells:
+            try:
+                _build(cell, device, self.download, self.stand_in)
+            except Fault as fault:
+                if cell.label == TEACHER:
+                    raise
+                found[cell.label] = Unable("refused", line_of(fault))
+            except (Exception, SystemExit) as error:
+                reason = f"on its first batch: {line_of(error)}"
+                found[cell.label] = Unable("failed", reason, traceback.format_exc())
+                unsound = unsound or not foreseen(error)
+        return Result(found, unsound)
+
+
+def rehearse_grid(
+    cells: Iterable[Cell],
+    out: Path,
+    pool: Pool,
+    stop: Stop,
+    *,
+    download: bool = False,
+    tell: Callable[[int, int], None] = lambda done, of: None,
+) -> dict[str, Unable]:
+    """Build every method on every pair once, on one batch, before anything is trained.
+
+    What has begun to train already was built then, and is passed over.
+
+    Args:
+        cells: those that have no record.
+        out: where they will be run.
+        pool: where to build them.
+        stop: asked meanwhile.
+        download: fetch the set if it is missing.
+        tell: told how many pairs are built, of how many.
+
+    Returns:
+        Cells that cannot be run, by folder.
+
+    Raises:
+        Fault: something is unknown, missing or damaged, for all methods alike.
+        Interrupted: it was asked to stop.
+    """
+    cells = list(cells)
+    models = {str(out / each.folder): each.recipe.student for each in cells}
+    groups = defaultdict[str, dict[str, list[Cell]]](lambda: defaultdict(list))
+    for cell in cells:
+        groups[f"{cell.teacher}--{cell.recipe.student}"][cell.label].append(cell)
+    tasks = deque[tuple[str, Rehearsal]]()
+    for key, methods in groups.items():
+        new = tuple(
+            some[0]
+            for some in methods.values()
+            if not any((out / each.folder / RECIPE).exists() for each in some)
+        )
+        if new:
+            tasks.append((key, Rehearsal(new, _stand_in(new[0], models), download)))
+    unable: dict[str, Unable] = {}
+    of = len(tasks)
+    for done, (key, found) in enumerate(_done(tasks, pool, stop), start=1):
+        tell(done, of)
+        for label, some in groups[key].items():
+            why = found if isinstance(found, Unable) else found.get(label)
+            unable |= {each.folder: why for each in some if why is not None}
+    return unable
+
+
+def _done(
+    tasks: deque[tuple[str, Rehearsal]], pool: Pool, stop: Stop
+) -> Iterator[tuple[str, dict[str, Unable] | Unable]]:
+    """What came of each task. The first goes ahead, so that one alone fetches what is missing."""
+    under_way, ahead = 0, True
+    while tasks or under_way:
+        stop.check()
+        while tasks and pool.room and not (ahead and under_way):
+            pool.submit(*tasks.popleft())
+            under_way += 1
+        for key, message in pool.wait(0.2):
+            if isinstance(message, Result | Died):
+                under_way, ahead = under_way - 1, False
+            if isinstance(message, Died):
+                yield key, Unable("failed", f"on its first batch: {message.reason}")
+            elif isinstance(message, Result):
+                assert isinstance(message.value, dict)
+                yield key, message.value

@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
+from relatum.cli.bench import bench
 from relatum.cli.distill import distill
 from relatum.cli.evaluate import evaluate
 from relatum.cli.names import names
 from relatum.cli.report import report
 from relatum.cli.reproduce import reproduce
 from relatum.cli.teach import teach
+from relatum.cli.transfer import transfer
 
 app = typer.Typer(
     name="relatum",
@@ -27,8 +29,10 @@ app = typer.Typer(
 )
 app.command()(distill)
 app.command()(teach)
+app.command()(transfer)
 app.command()(evaluate)
 app.command()(reproduce)
+app.command()(bench)
 app.command(name="list")(names)
 app.command()(report)
 

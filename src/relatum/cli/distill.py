@@ -23,8 +23,8 @@ def distill(
     teacher: Annotated[
         str | None,
         typer.Option(
-            help="A run's folder, a weights file, MODEL@FILE, or a model to train first."
-            " [default: the set's]"
+            help="A run's folder, a weights file, MODEL@FILE (RepDistiller's and mdistiller's"
+            " checkpoints too), or a model to train first. [default: the set's]"
         ),
     ] = None,
     student: Annotated[
@@ -44,6 +44,7 @@ def distill(
     seeds: options.Seeds = None,
     seed: options.Seed = None,
     epochs: Annotated[int | None, typer.Option(help="[default: the set's]")] = None,
+    scale: options.Scale = 1.0,
     recipe: Annotated[
         Path | None, typer.Option(help="Run this recipe.json again, instead of the options above.")
     ] = None,
@@ -75,14 +76,14 @@ def distill(
     if recipe is not None:
         options.refuse_beside(context, "recipe", *NOT_BESIDE_RECIPE)
     elsewhere = ("seed", "method", "teacher", "labels") if recipe is None else ()
-    changes = options.changes_of(set_, elsewhere)
+    changes = options.changes_of(set_, ("scale", *elsewhere))
     if recipe is not None:
-        cells = _again(recipe, changes, shared)
+        cells = _again(recipe, changes, shared, scale)
         folder = out or Path("runs") / f"{cells[0].label}-again"
     else:
         numbers = options.seeds_of(seeds, seed, (0, 1, 2))
         folder = out or Path("runs") / data.rstrip("/").split("/")[-1].replace(":", "-")
-        made = _Wanted(data, teacher, student, method, baseline, labels)
+        made = _Wanted(data, teacher, student, method, baseline, labels, scale)
         cells = _cells(made, changes, shared, numbers, folder, download)
     claim(folder, resume or overwrite, False)
     rehearse(cells, folder, device=place, download=download, afresh=overwrite)
@@ -91,7 +92,7 @@ def distill(
         records, failures = run_all(
             cells, folder, device=place, download=download, stop=stop, display=display
         )
-    _conclude(folder, records, failures)
+    conclude(folder, records, failures)
 
 
 class _Wanted:
@@ -105,11 +106,12 @@ class _Wanted:
         method: str,
         baseline: bool,
         labels: bool,
+        scale: float,
     ) -> None:
         from relatum.grammar import split
 
         self.data, self.teacher, self.student = data, teacher, student
-        self.labels = labels
+        self.labels, self.scale = labels, scale
         self.methods = split(method)
         self.baseline = baseline and labels and "none" not in self.methods
 
@@ -132,13 +134,14 @@ def _cells(
     from relatum.run.sets import sets_of
     from relatum.types import Fault
 
-    teaching, learning = standard(wanted.data)
-    teaching = options.changed(teaching, **shared)
-    learning = options.changed(learning, student=wanted.student, labels=wanted.labels, **shared)
-    learning = learning.but(**changes)
-    cells: list[Cell] = []
     source = wanted.teacher
     train_one = source is None or (source in MODELS and not Path(source).exists())
+    named = source if train_one else None
+    teaching, learning = standard(wanted.data, teacher=named, student=wanted.student)
+    teaching = options.changed(teaching, **shared).scaled(wanted.scale)
+    learning = options.changed(learning, labels=wanted.labels, **shared)
+    learning = learning.but(**changes).scaled(wanted.scale)
+    cells: list[Cell] = []
     labelled = bool(sets_of(learning, torch.device("cpu"), download).classes)
     if train_one and not labelled:
         raise Fault(
@@ -146,9 +149,10 @@ def _cells(
         )
     names = ["none", *wanted.methods] if wanted.baseline and labelled else wanted.methods
     if train_one:
-        alike = {"dataset", "data_root", "image_size", "validation", "split_seed", "precision"}
+        alike = {"dataset", "data_root", "image_size", "precision"}
+        alike |= {"validation", "split_seed", "samples"}
         same = {name: getattr(learning, name) for name in alike}
-        recipe = teaching.but(student=source or teaching.student, seed=seeds[0], **same)
+        recipe = teaching.but(seed=seeds[0], **same)
         cells.append(Cell("teacher", "teacher", recipe))
         own_code = f"{recipe.student}@" if ":" in recipe.student else ""
         source = f"{own_code}{out / 'teacher'}"
@@ -160,17 +164,19 @@ def _cells(
     return cells
 
 
-def _again(path: Path, changes: dict[str, object], shared: dict[str, object]) -> "list[Cell]":
+def _again(
+    path: Path, changes: dict[str, object], shared: dict[str, object], scale: float
+) -> "list[Cell]":
     from relatum.bench import Cell
     from relatum.bench.experiment import folder_of
     from relatum.recipes.recipe import Recipe
 
-    recipe: Recipe = options.changed(Recipe.read(path), **shared).but(**changes)
+    recipe: Recipe = options.changed(Recipe.read(path), **shared).but(**changes).scaled(scale)
     label = recipe.method
     return [Cell(f"{folder_of(label)}/seed-{recipe.seed}", label, recipe)]
 
 
-def _conclude(folder: Path, records: "list[Record]", failures: "list[Failure]") -> None:
+def conclude(folder: Path, records: "list[Record]", failures: "list[Failure]") -> None:
     """The table, the report's place, and a word on what failed."""
     from rich.console import Console
 

@@ -9,12 +9,12 @@ import typer
 
 
 def names(
-    kind: Annotated[str, typer.Argument(help="methods, models, datasets or recipes.")],
+    kind: Annotated[str, typer.Argument(help="methods, models, pairs, datasets or recipes.")],
     name: Annotated[
         str | None, typer.Argument(help="One of the methods: its formula, weights and source.")
     ] = None,
 ) -> None:
-    """List the methods, models, datasets or recipes by name, with a line about each."""
+    """List the methods, models, pairs, datasets or recipes by name, with a line about each."""
     from relatum.types import Fault
 
     if name is not None:
@@ -23,7 +23,13 @@ def names(
         typer.echo(_one_method(name))
         return
 
-    kinds = {"methods": _methods, "models": _models, "datasets": _datasets, "recipes": _recipes}
+    kinds = {
+        "methods": _methods,
+        "models": _models,
+        "pairs": _pairs,
+        "datasets": _datasets,
+        "recipes": _recipes,
+    }
     if kind not in kinds:
         raise Fault(f"relatum list knows {', '.join(kinds)}, got {kind!r}")
     rows = kinds[kind]()
@@ -88,6 +94,21 @@ def _models() -> dict[str, str]:
     return _lines(MODELS) | others
 
 
+def _pairs() -> dict[str, str]:
+    """Those of the benchmark: the sizes of both networks for CIFAR-100, and of what kind it is."""
+    from relatum.evaluate import parameters
+    from relatum.models import create
+    from relatum.recipes.benchmark import ALIKE, PAIRS
+
+    networks = {name for pair in PAIRS for name in pair}
+    counts = {name: parameters(create(name, channels=3, size=32, classes=100)) for name in networks}
+    return {
+        str(pair): f"{counts[pair.teacher]:>10,} to {counts[pair.student]:>9,} parameters, "
+        + ("one architecture" if pair in ALIKE else "two architectures")
+        for pair in PAIRS
+    }
+
+
 def _datasets() -> dict[str, str]:
     return {
         "digits": "scikit-learn's 1,797 digits of 8 by 8 pixels, embedded",
@@ -95,6 +116,8 @@ def _datasets() -> dict[str, str]:
         "fashion-mnist": "60,000 + 10,000 pieces of clothing, likewise",
         "cifar10": "50,000 + 10,000 colour images of 32 by 32 pixels, 10 classes",
         "cifar100": "the same with 100 classes",
+        "stl10": "5,000 + 8,000 photographs of 10 classes, at 32 pixels or image_size",
+        "tiny-imagenet": "100,000 + 10,000 photographs of 200 classes, at 32 pixels or image_size",
         "folder:PATH": "a folder of images, with a folder for each class or without",
     }
 
@@ -102,8 +125,10 @@ def _datasets() -> dict[str, str]:
 def _recipes() -> dict[str, str]:
     from relatum.recipes.rrkd import REPRODUCTIONS
     from relatum.recipes.standard import STANDARD
+    from relatum.recipes.transfer import transfer
 
     return {
         **{f"distill --data {name}": text for name, text in _lines(STANDARD).items()},
+        "transfer RUN --to SET": _first_line(transfer),
         **{f"reproduce {name}": _first_line(each.plan) for name, each in REPRODUCTIONS.items()},
     }

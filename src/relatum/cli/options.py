@@ -1,6 +1,7 @@
 """The options that commands share, and how their texts are read."""
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,9 @@ Seeds = Annotated[
     str | None, typer.Option(help="How many seeds, or which: 3 means 0,1,2. [default: 3]")
 ]
 Seed = Annotated[int | None, typer.Option(help="One seed alone.")]
+Scale = Annotated[
+    float, typer.Option(help="Share of the epochs, for a first look: 0.1 is a tenth.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change a field of the recipe: key=value. May be repeated."),
@@ -98,12 +102,13 @@ def seeds_of(seeds: str | None, seed: int | None, usual: tuple[int, ...]) -> tup
     return found
 
 
-def changes_of(pairs: list[str] | None, elsewhere: tuple[str, ...] = ()) -> dict[str, Any]:
+def changes_of(pairs: list[str] | None, elsewhere: Collection[str] = ()) -> dict[str, Any]:
     """The fields that ``--set key=value`` changes; values are JSON or plain text.
 
     Args:
         pairs: the texts.
-        elsewhere: fields that have an option of their own, which would win silently.
+        elsewhere: fields that have an option of their own, which would win silently; a mapping
+            says which, where it is not of the same name.
 
     Raises:
         Fault: a text has no ``=``, or a field has an option of its own.
@@ -118,7 +123,8 @@ def changes_of(pairs: list[str] | None, elsewhere: tuple[str, ...] = ()) -> dict
             raise Fault(f"--set wants key=value, got {pair!r}")
         name = name.strip()
         if name in elsewhere:
-            raise Fault(f"--set {name}=… has no effect here: use --{name}")
+            option = elsewhere[name] if isinstance(elsewhere, Mapping) else f"--{name}"
+            raise Fault(f"--set {name}=… has no effect here: use {option}")
         try:
             value: Any = json.loads(text)
         except json.JSONDecodeError:

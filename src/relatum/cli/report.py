@@ -1,15 +1,29 @@
 """``relatum report``: make the page of a run, or of a folder of runs, again."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from relatum.bench.grid import Grid
 
 
 def report(
     folder: Annotated[Path, typer.Argument(help="A run's folder, or one with runs in it.")],
 ) -> None:
     """Print the table of finished runs and write their report.html."""
+    from relatum.bench.grid import Grid
+
+    # A pair's page is the benchmark's to write: the student alone lies outside the pair's folder.
+    homes = (folder, folder.parent) if "--" in folder.name else (folder,)
+    for home in homes:
+        if (grid := Grid.load(home)) is not None:
+            return report_benchmark(home, grid)
+    return _report_runs(folder)
+
+
+def _report_runs(folder: Path) -> None:
     from rich.console import Console
 
     from relatum.record import find
@@ -20,3 +34,33 @@ def report(
     console = Console()
     console.print(summarise(records).rich())
     console.print(f"report: {write_reports(folder)}", highlight=False, soft_wrap=True)
+
+
+def report_benchmark(folder: Path, grid: "Grid") -> None:
+    """The tables and the page of a benchmark, as far as it is.
+
+    Raises:
+        Fault: no run of it has finished.
+    """
+    from rich.console import Console
+
+    from relatum.record import find, unfinished
+    from relatum.report.standings import tables
+    from relatum.report.standings_page import write_benchmark
+    from relatum.report.standings_text import terminal
+
+    runs = find(folder)
+    found = tables(
+        [record for _, record in runs],
+        [each for _, each in unfinished(folder)],
+        grid.baseline,
+        pairs=grid.pairs,
+        labels=grid.methods,
+        seeds=grid.seeds,
+    )
+    console = Console()
+    for table in terminal(*found):
+        console.print(table)
+    page = write_benchmark(folder, runs, found)
+    words = f"tables: {folder / 'table.md'}, .csv and .tex\nreport: {page}"
+    console.print(words, highlight=False, soft_wrap=True)

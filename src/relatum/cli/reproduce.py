@@ -15,9 +15,7 @@ def reproduce(
     ] = "fair",
     seeds: options.Seeds = None,
     seed: options.Seed = None,
-    scale: Annotated[
-        float, typer.Option(help="Share of the epochs, for a first look: 0.1 is a tenth.")
-    ] = 1.0,
+    scale: options.Scale = 1.0,
     out: options.Out = None,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
@@ -44,8 +42,6 @@ def reproduce(
         raise Fault(f"there is no experiment {experiment!r}; the nearest is {near[0]!r}")
     if variant not in ("authors", "fair"):
         raise Fault(f"--variant is authors or fair, got {variant!r}")
-    if not 0 < scale <= 1:
-        raise Fault(f"--scale is a share of the epochs, over 0 and up to 1, got {scale}")
     known = REPRODUCTIONS[experiment]
     numbers = options.seeds_of(seeds, seed, known.seeds)
     plan = known.plan("authors" if variant == "authors" else "fair", numbers).scaled(scale)

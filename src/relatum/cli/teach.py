@@ -15,6 +15,7 @@ def teach(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of initialisation, order and augmentation.")] = 0,
     epochs: Annotated[int | None, typer.Option(help="[default: the set's]")] = None,
+    scale: options.Scale = 1.0,
     set_: options.Set = None,
     out: options.Out = None,
     resume: options.Resume = False,
@@ -32,13 +33,13 @@ def teach(
     from relatum.run import run
 
     recipe = options.changed(
-        standard(data)[0],
-        student=model,
+        standard(data, teacher=model)[0],
         seed=seed,
         epochs=epochs,
         data_root=str(data_root) if data_root else None,
         precision=precision,
-    ).but(**options.changes_of(set_))
+    ).but(**options.changes_of(set_, ("scale",)))
+    recipe = recipe.scaled(scale)
     folder = out or Path("runs") / f"teach-{recipe.student.replace('/', '-')}-seed-{seed}"
     with stop_on_signals() as stop, shown(1) as display:
         run(

@@ -5,20 +5,25 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 
-from relatum.datasets import cifar, digits, folder, idx
+from relatum.datasets import cifar, digits, folder, idx, stl10, tiny_imagenet
 from relatum.datasets.dataset import Dataset
 from relatum.datasets.decoded import cache
 from relatum.types import Fault
 
 __all__ = ["DATASETS", "Dataset", "load"]
 
-DATASETS: dict[str, Callable[[Path, bool], Dataset]] = {
+DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": lambda root, download: digits.load(),
     "mnist": idx.mnist,
     "fashion-mnist": idx.fashion_mnist,
     "cifar10": cifar.cifar10,
     "cifar100": cifar.cifar100,
+    "stl10": stl10.stl10,
+    "tiny-imagenet": tiny_imagenet.tiny_imagenet,
 }
+"""Called with the root, and whether to download."""
+RESIZED = ("stl10", "tiny-imagenet")
+"""Those that are resized when they are read, and so are called with a size, too."""
 
 
 def load(
@@ -31,8 +36,9 @@ def load(
         root: where files lie or are put; ``RELATUM_DATA`` from the environment, or else
             ``~/.cache/relatum``, when ``None``. Folders do without it.
         download: fetch what is missing, by torchvision; nothing is fetched otherwise.
-        image_size: height and width for a folder's images, 64 when ``None``. The named sets
-            stay at their own size, because every network resizes for itself.
+        image_size: height and width for a folder's images, 64 when ``None``, and for those of
+            STL-10 and Tiny-ImageNet, 32 when ``None``. The other sets stay at their own size,
+            because every network resizes for itself.
 
     Raises:
         Fault: no set has this name; or its files are missing, cut off or damaged.
@@ -52,11 +58,16 @@ def load(
             f"no data set is called {name!r}; the nearest is {near[0]!r}, there are"
             f" {', '.join(DATASETS)}, and a folder of images is named by its path (folder:PATH)"
         )
+    if name in RESIZED and image_size is not None:
+        if image_size < 1:
+            raise Fault(f"images are at least one pixel high, got an image_size of {image_size}")
+        return DATASETS[name](_root(root), download, image_size)
     dataset = DATASETS[name](_root(root), download)
     if image_size not in (None, dataset.train.shape[-1]):
         raise Fault(
-            f"{name} has images of {dataset.train.shape[-1]} pixels, wanted {image_size};"
-            " only folders are resized here, because every network resizes for itself"
+            f"{name} has images of {dataset.train.shape[-1]} pixels, wanted {image_size}; only"
+            f" folders, {' and '.join(RESIZED)} are resized here, because every network resizes"
+            " for itself"
         )
     return dataset
 

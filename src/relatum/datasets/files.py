@@ -3,7 +3,10 @@
 import gzip
 import hashlib
 import tarfile
+import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from relatum.types import Fault, first_line
@@ -67,15 +70,41 @@ def fetch(kind: str, root: Path) -> None:
     Raises:
         Fault: torchvision is not there, or the download failed.
     """
-    try:
+    with _downloading(kind, root):
         from torchvision import datasets
-    except ImportError as error:
-        raise Fault(f"downloading {kind} needs torchvision: pip install torchvision") from error
-    try:
+
         getattr(datasets, kind)(root, download=True)
-    except (OSError, RuntimeError, EOFError, tarfile.TarError, zlib.error) as error:
+
+
+def fetch_archive(name: str, url: str, root: Path, wanted: str) -> None:
+    """Download an archive with this MD5 sum, if it is not there yet, and unpack it.
+
+    Raises:
+        Fault: torchvision is not there, or the download failed or is another file.
+    """
+    with _downloading(name, root):
+        from torchvision.datasets.utils import download_and_extract_archive
+
+        download_and_extract_archive(url, root, md5=wanted)
+
+
+@contextmanager
+def _downloading(name: str, root: Path) -> Iterator[None]:
+    """One line for what may go wrong."""
+    try:
+        yield
+    except ImportError as error:
+        raise Fault(f"downloading {name} needs torchvision: pip install torchvision") from error
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise Fault(
-            f"downloading {kind} to {root} failed ({first_line(error)}); try again, or put the"
+            f"downloading {name} to {root} failed ({first_line(error)}); try again, or put the"
             " files there by hand"
         ) from error
 

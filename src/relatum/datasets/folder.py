@@ -1,7 +1,6 @@
 """A user's own folder of images, with classes or without."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 from relatum.data.resident import Resident, cut
 from relatum.datasets.dataset import Dataset
 from relatum.datasets.decoded import remembered
-from relatum.datasets.picture import EXTENSIONS, picture
+from relatum.datasets.picture import EXTENSIONS, pictures
 from relatum.types import Fault
 
 SIZE = 64
@@ -139,15 +138,7 @@ def _decode(path: Path, found: Found, classes: tuple[str, ...], size: int) -> Re
             raise Fault(f"{file}: is a link that leads nowhere; mend it or remove it")
 
     def decode() -> dict[str, Tensor]:
-        images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
-
-        def one(row: int) -> None:
-            images[row] = picture(files[row], size)
-
-        with ThreadPoolExecutor() as threads:
-            for _ in threads.map(one, range(len(files))):
-                pass
-        return {"images": images}
+        return {"images": pictures(files, size)}
 
     images = remembered(f"folder {path.resolve()} at {size}", files, decode)["images"]
     if not classes:

@@ -1,6 +1,6 @@
 """Soft targets (Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015)."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from relatum.divergences import kl
 from relatum.types import Fault, Logits, Scalar
@@ -36,4 +36,8 @@ class KD(nn.Module):
 
     def forward(self, student: Logits, teacher: Logits) -> Scalar:
         """Logits (B, classes) of both networks to a scalar."""
-        return kl(student, teacher.detach(), self.temperature)
+        return self.tempered(student, teacher, self.temperature)
+
+    def tempered(self, student: Logits, teacher: Logits, temperature: float | Tensor) -> Scalar:
+        """Itself at another temperature, which may be learned."""
+        return kl(student, teacher.detach(), temperature)

@@ -1,7 +1,7 @@
 """Methods on the embedding: how its samples lie to each other, or what a memory says of them."""
 
-from relatum.losses import LP, PKT, RKD, RRD, RRKD
-from relatum.losses.kd import KD
+from relatum.losses import CC, CRD, DCD, EGA, ITRD, KD, LP, PKT, RKD, RRD, RRKD, VkD
+from relatum.losses.crd import most_negatives
 from relatum.methods.setting import Setting, Stage, distil
 from relatum.objective import Term
 
@@ -43,6 +43,68 @@ def rkd(setting: Setting) -> tuple[Stage, ...]:
 def pkt(setting: Setting) -> tuple[Stage, ...]:
     """PKT: weight 30,000 on the embedding (RepDistiller)."""
     return distil(setting, {"pkt": Term(PKT(), on=setting.layer("embedding"), weight=30000.0)})
+
+
+def cc(setting: Setting) -> tuple[Stage, ...]:
+    """CC as in the benchmark's table: weight 0.02, neighbours in the batch (RepDistiller)."""
+    on = setting.vector()
+    return distil(setting, {"cc": Term(CC(*setting.widths(on)), on=on, weight=0.02)})
+
+
+def cc_rbf(setting: Setting) -> tuple[Stage, ...]:
+    """CC as its paper has it: weight 100 (Knowledge-Distillation-Zoo's), gamma 0.4, order 2."""
+    on = setting.layer("embedding")
+    return distil(setting, {"cc-rbf": Term(CC(kind="rbf"), on=on, weight=100.0)})
+
+
+def crd(setting: Setting) -> tuple[Stage, ...]:
+    """CRD: weight 0.8, 16,384 negatives, temperature 0.07, momentum 0.5 (RepDistiller).
+
+    The negatives are of other classes where there are labels, and any other sample where there
+    are none; in a small set they are all that there are.
+    """
+    on = setting.vector()
+    loss = CRD(
+        *setting.widths(on),
+        num_samples=setting.samples,
+        labels=setting.labels,
+        negatives=min(16384, most_negatives(setting.samples, setting.labels)),
+    )
+    return distil(setting, {"crd": Term(loss, on=on, weight=0.8)})
+
+
+def dcd(setting: Setting) -> tuple[Stage, ...]:
+    """DCD: weight 1, consistency 0.5 (the authors' code)."""
+    on = setting.vector()
+    return distil(setting, {"dcd": Term(DCD(*setting.widths(on)), on=on)})
+
+
+def itrd(setting: Setting) -> tuple[Stage, ...]:
+    """ITRD: 2 · correlation + 0.05 · mutual information, alpha 1.5 (the authors' defaults).
+
+    Their example for WRN-40-2 → WRN-16-2 has 2, 1 and 1.01.
+    """
+    on = setting.vector()
+    return distil(setting, {"itrd": Term(ITRD(*setting.widths(on)), on=on)})
+
+
+def ega(setting: Setting) -> tuple[Stage, ...]:
+    """EGA: weight 1 · (nodes + 0.3 · edges), by a linear head where the widths differ."""
+    on = setting.vector()
+    return distil(setting, {"ega": Term(EGA(*setting.widths(on)), on=on)})
+
+
+def vkd(setting: Setting) -> tuple[Stage, ...]:
+    """VkD: weight 1 on the embedding + KD at temperature 1 (the authors' ImageNet setting).
+
+    Theirs is a vision transformer, whose second head learns the soft targets; here it is the
+    student's only one. KD is left out where the classes differ.
+    """
+    on = setting.vector()
+    terms = {"vkd": Term(VkD(*setting.widths(on)), on=on)}
+    if setting.shares_classes:
+        terms["soft"] = Term(KD(temperature=1.0))
+    return distil(setting, terms)
 
 
 def _rrd(year: str, setting: Setting) -> Term:

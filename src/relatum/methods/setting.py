@@ -7,9 +7,10 @@ from typing import Literal
 
 from torch import Size, Tensor, nn
 
+from relatum.discovery import find_classifier
 from relatum.losses import CrossEntropy
 from relatum.objective import Objective, On, Term
-from relatum.taps import Tap, Tapped
+from relatum.taps import Tapped
 from relatum.types import Fault, Shapes
 
 Says = Literal["logits", "embedding", "reconstruction"]
@@ -134,15 +135,14 @@ class Setting:
             Fault: there is no such linear layer.
         """
         tapped = self.teacher_network
-        tap = None if tapped is None else tapped.taps.get("embedding")
-        if tapped is not None and isinstance(tap, Tap) and tap.at == "input":
-            for path, module in tapped.network.named_modules():
-                within = path == tap.path or path.startswith(f"{tap.path}.")
-                if within and isinstance(module, nn.Linear):
-                    own = copy.deepcopy(module).requires_grad_(False)
-                    own._forward_hooks.clear()
-                    own._forward_pre_hooks.clear()
-                    return own
+        path = None if tapped is None else find_classifier(tapped.network, tapped.taps)
+        if tapped is not None and path is not None:
+            found = tapped.network.get_submodule(path)
+            assert isinstance(found, nn.Linear)
+            own = copy.deepcopy(found).requires_grad_(False)
+            own._forward_hooks.clear()
+            own._forward_pre_hooks.clear()
+            return own
         raise Fault(
             "this method uses the teacher's classifier, and this teacher does not end in a linear"
             " layer that reads its embedding"

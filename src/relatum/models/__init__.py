@@ -5,6 +5,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
+import torch
 from torch import nn
 
 from relatum.imports import from_path
@@ -17,6 +18,7 @@ from relatum.models.mnist import (
     mnist_mlp_32,
     mnist_mlp_1200,
 )
+from relatum.models.mobilenetv2 import mobilenetv2
 from relatum.models.resnet import (
     resnet8,
     resnet8x4,
@@ -28,6 +30,12 @@ from relatum.models.resnet import (
     resnet56,
     resnet110,
 )
+from relatum.models.resnet50 import resnet50_cifar
+from relatum.models.shufflenetv1 import shufflenetv1
+from relatum.models.shufflenetv2 import shufflenetv2
+from relatum.models.simkd import joined
+from relatum.models.vgg import vgg8, vgg11, vgg13, vgg16, vgg19
+from relatum.models.wrn import wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2
 from relatum.types import Fault
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -47,10 +55,24 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet110": resnet110,
     "resnet8x4": resnet8x4,
     "resnet32x4": resnet32x4,
+    "resnet50-cifar": resnet50_cifar,
+    "wrn-16-1": wrn_16_1,
+    "wrn-16-2": wrn_16_2,
+    "wrn-40-1": wrn_40_1,
+    "wrn-40-2": wrn_40_2,
+    "vgg8": vgg8,
+    "vgg11": vgg11,
+    "vgg13": vgg13,
+    "vgg16": vgg16,
+    "vgg19": vgg19,
+    "mobilenetv2": mobilenetv2,
+    "shufflenetv1": shufflenetv1,
+    "shufflenetv2": shufflenetv2,
 }
 """The benchmark's own networks. A maker takes those of channels, size, classes that it needs."""
 
 _PRETRAINED = ":pretrained"
+_SIMKD = "simkd("
 
 
 def create(name: str, *, channels: int, size: int, classes: int) -> nn.Module:
@@ -60,7 +82,8 @@ def create(name: str, *, channels: int, size: int, classes: int) -> nn.Module:
         name: one of ``MODELS``; ``timm/NAME`` or ``torchvision/NAME``, which end in
             ``:pretrained`` to load published weights (a classifier for other than their number
             of classes starts anew); or ``module:function`` or ``file.py:function``, called with
-            those of the next three arguments that its signature takes.
+            those of the next three arguments that its signature takes; or
+            ``simkd(STUDENT,TEACHER)``, the first with the second's classifier, as SimKD trains it.
         channels: of the images.
         size: their height and width, in pixels.
         classes: how many to tell apart; auto-encoders do not ask.
@@ -79,6 +102,9 @@ def create(name: str, *, channels: int, size: int, classes: int) -> nn.Module:
             raise Fault(f"{name}: {number} must be at least 1, got {value}")
     if name in MODELS:
         return _call(name, MODELS[name], asked)
+    if name.startswith(_SIMKD):
+        student, teacher = (create(each, **asked) for each in _joined(name))
+        return joined(student, teacher, torch.zeros(2, channels, size, size))
     bare, pretrained = name.removesuffix(_PRETRAINED), name.endswith(_PRETRAINED)
     library, slash, model = bare.partition("/")
     if slash and library == "timm":
@@ -90,6 +116,14 @@ def create(name: str, *, channels: int, size: int, classes: int) -> nn.Module:
     if ":" in name:
         return _call(name, from_path(name), asked)
     raise Fault(_unknown(name))
+
+
+def _joined(name: str) -> tuple[str, str]:
+    """The student and the teacher in ``simkd(STUDENT,TEACHER)``, which begins without weights."""
+    student, comma, teacher = name.removeprefix(_SIMKD).removesuffix(")").partition(",")
+    if not (student and comma and teacher and name.endswith(")")):
+        raise Fault(f"{name!r} names no two networks; write simkd(STUDENT,TEACHER)")
+    return student.removesuffix(_PRETRAINED), teacher.removesuffix(_PRETRAINED)
 
 
 def _call(name: str, maker: Any, asked: dict[str, int]) -> nn.Module:
@@ -113,8 +147,10 @@ def _call(name: str, maker: Any, asked: dict[str, int]) -> nn.Module:
 
 
 def _unknown(name: str) -> str:
-    near = get_close_matches(name.lower(), MODELS, n=3, cutoff=0.4) or list(MODELS)[:3]
+    asked = name.lower()
+    longer = [each for each in MODELS if each.startswith(asked)]  # "ResNet50" is not resnet56
+    near = dict.fromkeys(longer + get_close_matches(asked, MODELS, n=3, cutoff=0.4))
     return (
-        f"no model is called {name!r}; the nearest are {', '.join(near)}"
+        f"no model is called {name!r}; the nearest are {', '.join(list(near or MODELS)[:3])}"
         " (others: timm/NAME, torchvision/NAME, my_file:make_model)"
     )

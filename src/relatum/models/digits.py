@@ -5,6 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from relatum.models.initialise import he_fan_out
+from relatum.models.stages import stage_taps
 from relatum.taps import Tap, Taps
 from relatum.types import Images, Logits
 
@@ -18,13 +19,13 @@ class DigitsCNN(nn.Module):
     Args:
         channels: of the images, which need one halving per stage after the first.
         classes: how many to tell apart.
-        widths: channels of each stage.
+        widths: channels of each stage, two or more.
 
-    Taps: ``embedding`` (what enters ``fc``), ``maps`` (what leaves the last stage), ``stages``
-    (what leaves each, after its ReLU), ``preactivations`` (the same before that ReLU).
+    The taps are those of ``relatum.models.stages``. The first stage is the stem, as in a VGG.
     """
 
     taps: Taps
+    norms: tuple[str, ...]
 
     def __init__(self, channels: int, classes: int, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -36,13 +37,14 @@ class DigitsCNN(nn.Module):
         self.flatten = nn.Flatten()
         self.fc = nn.Linear(widths[-1], classes)
         he_fan_out(self)
-        paths = [f"stages.{place}" for place in range(len(widths))]
-        self.taps = {
-            "embedding": Tap("fc", "input"),
-            "maps": Tap(paths[-1]),
-            "stages": tuple(Tap(path) for path in paths),
-            "preactivations": tuple(Tap(f"{path}.relu", "input") for path in paths),
-        }
+        stem, *stages = [f"stages.{place}" for place in range(len(widths))]
+        self.taps = stage_taps(
+            embedding=Tap("fc", "input"),
+            stem=Tap(stem),
+            stages=map(Tap, stages),
+            preactivations=(Tap(f"{stage}.relu", "input") for stage in stages),
+        )
+        self.norms = tuple(f"{stage}.bn" for stage in stages)
 
     def forward(self, images: Images) -> Logits:
         """Images, normalised, to logits."""

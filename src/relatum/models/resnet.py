@@ -6,17 +6,14 @@ shape changes the shortcut is a 1x1 convolution with batch norm. ReLU follows th
 over the last map (8x8 for images of 32 pixels) enters the linear classifier ``fc``.
 
 Parameters bear the names that RepDistiller's networks give them, so its weights fit.
-Parameters and multiply-adds below are for 3 x 32 x 32 images and 100 classes. Taps:
-
-- ``embedding``: what enters ``fc``;
-- ``maps``: what leaves the last stage, after its ReLU;
-- ``stages``: the stem and the three stages, after their ReLU;
-- ``preactivations``: the same four places before that ReLU.
+Parameters and multiply-adds below are for 3 x 32 x 32 images and 100 classes. The taps are those
+of ``relatum.models.stages``: stem and stages after their ReLU, preactivations before it.
 """
 
 from torch import Tensor, nn
 
 from relatum.models.initialise import he_fan_out
+from relatum.models.stages import stage_taps
 from relatum.taps import Tap, Taps
 from relatum.types import Fault, Images, Logits
 
@@ -56,9 +53,12 @@ class ResNet(nn.Module):
         widths: channels of the stem and of the three stages.
         channels: of the images, which may have any size.
         classes: how many to tell apart.
+
+    The ``norms`` are those of each last block's residual branch, which the shortcut joins.
     """
 
     taps: Taps
+    norms: tuple[str, ...]
 
     def __init__(
         self, depth: int, widths: tuple[int, int, int, int], channels: int, classes: int
@@ -79,13 +79,14 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(third, classes)
         he_fan_out(self)
         stages = ("layer1", "layer2", "layer3")
-        last = (f"{stage}.{blocks - 1}.relu2" for stage in stages)
-        self.taps = {
-            "embedding": Tap("fc", "input"),
-            "maps": Tap("layer3"),
-            "stages": (Tap("relu"), *map(Tap, stages)),
-            "preactivations": (Tap("relu", "input"), *(Tap(relu, "input") for relu in last)),
-        }
+        last = [f"{stage}.{blocks - 1}" for stage in stages]
+        self.taps = stage_taps(
+            embedding=Tap("fc", "input"),
+            stem=Tap("relu"),
+            stages=map(Tap, stages),
+            preactivations=(Tap(f"{block}.relu2", "input") for block in last),
+        )
+        self.norms = tuple(f"{block}.bn2" for block in last)
 
     def forward(self, images: Images) -> Logits:
         """Images, normalised, to logits."""

@@ -25,7 +25,7 @@ class Recipe(BaseModel):
     data_root: str | None = None
     """Where the set's files are; the usual cache when ``None``."""
     image_size: int | None = Field(default=None, gt=0)
-    """Pixels a side, for folders of images of many sizes."""
+    """Pixels a side, for folders of images of many sizes and for sets of larger ones."""
     labels: bool = True
     """Whether the labels may be used for training, where the set has any."""
     validation: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -33,8 +33,8 @@ class Recipe(BaseModel):
     split_seed: int = 0
     """Of what is cut off for validation, and of the ``samples`` that are drawn."""
     samples: int | None = Field(default=None, gt=0)
-    """How many training images to draw, by ``split_seed``, as many of each class as of any other
-    where labels may be used; ``None`` for all."""
+    """How many training images to draw, by ``split_seed``, of what validation leaves: as many of
+    each class as of any other, where labels may be used; ``None`` for all."""
     augment: tuple[str, ...] = ()
     """Augmentations of whole batches, in order."""
 

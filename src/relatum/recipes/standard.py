@@ -67,12 +67,12 @@ def cifar10(teacher: str = "resnet32x4", student: str = "resnet8x4") -> tuple[Re
 
 
 def stl10(teacher: str = "resnet32x4", student: str = "resnet8x4") -> tuple[Recipe, Recipe]:
-    """As CIFAR-100, at 32 pixels; what is published on STL-10 is ``relatum transfer``."""
+    """As CIFAR-100, at 32 pixels. Published is only the transfer to it (relatum transfer)."""
     return protocol("stl10", teacher), protocol("stl10", student)
 
 
 def tiny_imagenet(teacher: str = "resnet32x4", student: str = "resnet8x4") -> tuple[Recipe, Recipe]:
-    """As CIFAR-100, at 32 pixels; what is published on Tiny-ImageNet is ``relatum transfer``."""
+    """As CIFAR-100, at 32 pixels. Published is the transfer to it (relatum transfer)."""
     return protocol("tiny-imagenet", teacher), protocol("tiny-imagenet", student)
 
 

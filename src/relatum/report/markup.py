@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from urllib.parse import quote
 
 from relatum.report.canvas import Picture
+from relatum.report.columns import Column
 from relatum.report.table import Summary
 from relatum.report.words import NOTHING
 
@@ -58,6 +60,11 @@ def code(text: str) -> str:
     return f'<pre tabindex="0"><code>{escape(text)}</code></pre>'
 
 
+def link(text: str, place: str) -> str:
+    """A way to another page of the same folder."""
+    return f'<p><a href="{escape(quote(place))}">{escape(text)}</a></p>'
+
+
 def grid(items: Iterable[str], kind: str = "pictures") -> str:
     """Things side by side, as many as there is room for."""
     held = "\n".join(items)
@@ -78,23 +85,33 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], about: str) -> st
 
 def results(summary: Summary) -> str:
     """The table of a summary: differences that are clear are bold, teachers stand apart."""
-    columns = summary.columns()
+    kinds = ["" if line.kind == "method" else "reference" for line in summary.lines]
+    return columns(summary.columns(), kinds, "Results")
+
+
+def columns(held: Sequence[Column], kinds: Sequence[str], about: str) -> str:
+    """A table of columns, the first of which names the lines.
+
+    Args:
+        held: the columns.
+        kinds: a class for each line, or an empty text.
+        about: what the table is called by who does not see it.
+    """
     head = "".join(
         f'<th scope="col"{_class("left" if column.left else "")}>{escape(column.heading)}</th>'
-        for column in columns
+        for column in held
     )
     body = list[str]()
-    for index, line in enumerate(summary.lines):
-        cells = [f'<th scope="row">{escape(columns[0].cells[index])}</th>']
-        for column in columns[1:]:
-            clear = line.difference is not None and line.difference.clear
-            bold = _class("clear" if clear and column.compared else "")
-            cells.append(f"<td{bold}>{escape(column.cells[index]) or NOTHING}</td>")
-        kind = "" if line.kind == "method" else "reference"
+    for index, kind in enumerate(kinds):
+        cells = [f'<th scope="row">{escape(held[0].cells[index])}</th>']
+        for column in held[1:]:
+            looks = ["left"] * column.left + ["clear"] * (index in column.bold)
+            text = _prose(column.cells[index]) or NOTHING
+            cells.append(f"<td{_class(' '.join(looks))}>{text}</td>")
         body.append(f"<tr{_class(kind)}>{''.join(cells)}</tr>")
     rows = "\n".join(body)
     return _scrolling(
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>", "Results", "results"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>", about, "results"
     )
 
 

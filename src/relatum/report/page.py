@@ -1,11 +1,13 @@
 """One page that holds everything: written once, opened anywhere, and asks nobody for anything."""
 
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
 from relatum.record import Record, find
 from relatum.report import markup, matrices, provenance
 from relatum.report.course import course
+from relatum.report.figures import figures
 from relatum.report.pictures import differences, size_and_quality
 from relatum.report.provenance import Runs
 from relatum.report.table import Summary, summarise
@@ -19,7 +21,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """No script runs and nothing is fetched, whatever a label may hold."""
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, *, mapped: bool = True) -> Path:
     """Write ``report.html`` about a run, or about all runs below a folder, and say where it is.
 
     The page holds its pictures, needs no script and no network, and is written whole or not at
@@ -31,7 +33,7 @@ def write_report(folder: Path) -> Path:
     """
     folder = Path(folder)
     runs = find(folder)
-    page = render(folder, runs)
+    page = render(folder, runs, mapped=mapped)
     write(folder / NAME, page.encode())
     return folder / NAME
 
@@ -44,30 +46,48 @@ def write_reports(folder: Path) -> Path:
     """
     for path, _ in find(Path(folder)):
         if path != Path(folder):
-            write_report(path)
+            write_report(path, mapped=False)
     return write_report(folder)
 
 
-def render(folder: Path, runs: Runs) -> str:
-    """The page about these runs as text.
+def render(folder: Path, runs: Runs, summary: Summary | None = None, *, mapped: bool = True) -> str:
+    """The page about the runs of one pair of networks as text.
 
     Args:
         folder: what their paths are shown relative to.
         runs: where each run lies, and its record.
+        summary: their table, where it is already made.
+        mapped: draw maps of the samples, which takes a second or two for each network.
     """
-    summary = summarise([record for _, record in runs])
-    title = heading(summary)
+    summary = summary or summarise([record for _, record in runs])
     parts = [
         markup.section("Results", *_results(summary, folder, runs)),
         markup.section("Size, quality, difference", *_size(summary)),
         markup.section("Relations", *_relations(summary, runs)),
+        *(figures(summary, runs) if mapped else []),
         markup.section("Course of training", *_course(summary)),
         markup.section("Notes", provenance.remarks(summary)),
         markup.section("Recipes", provenance.recipes(summary)),
         markup.section("Environment", provenance.environment(runs)),
         markup.section("Again", provenance.again(folder, runs)),
     ]
-    body = "\n".join(part for part in parts if part)
+    head = [
+        markup.paragraph(verdict(summary), "verdict"),
+        markup.facts(_facts(summary, runs)),
+    ]
+    return whole(heading(summary), head, parts, runs)
+
+
+def whole(title: str, head: Iterable[str], parts: Iterable[str], runs: Runs) -> str:
+    """A page from its pieces, empty ones left out.
+
+    Args:
+        title: its heading, as plain text.
+        head: what stands below the heading.
+        parts: its sections.
+        runs: what it is about.
+    """
+    top, body = ("\n".join(part for part in pieces if part) for pieces in (head, parts))
     version = escape(str(runs[0][1].environment.get("relatum", "")))
     return f"""<!doctype html>
 <html lang="en">
@@ -83,8 +103,7 @@ def render(folder: Path, runs: Runs) -> str:
 <body>
 <header>
 <h1>{escape(title)}</h1>
-{markup.paragraph(verdict(summary), "verdict")}
-{markup.facts(_facts(summary, runs))}
+{top}
 </header>
 <main>
 {body}

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from relatum.report.canvas import NAME_INCHES, Picture, clipped, drawing, looks_of, name, picture
+from relatum.report.canvas import (
+    ALONE,
+    NAME_INCHES,
+    Picture,
+    clipped,
+    drawing,
+    looks_of,
+    name,
+    picture,
+)
 from relatum.report.rows import Line
 from relatum.report.table import Metric, Summary
 from relatum.report.words import between, short, signed
@@ -118,7 +127,7 @@ def _names(
 
 
 def differences(summary: Summary) -> Picture | None:
-    """How far every method lies from the student alone, with its 95 % interval.
+    """How far every method lies from the baseline, with its 95 % interval.
 
     ``None`` where there is nothing to compare with.
     """
@@ -129,22 +138,22 @@ def differences(summary: Summary) -> Picture | None:
     with drawing():
         figure = Figure(figsize=(WIDTH, _height(len(lines))), layout="constrained")
         axes = figure.add_subplot()
-        axes.axvline(0, color=looks_of(summary)["student alone"][0], linewidth=1.2)
+        axes.axvline(0, color=ALONE, linewidth=1.2)
         spoken = [_interval(axes, line, row, looks[line.title]) for row, line in enumerate(lines)]
         axes.set_yticks(range(len(lines)), [clipped(line.title) for line in lines])
         axes.set_ylim(len(lines) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         unit = "points" if metric.percent else metric.title
-        axes.set_xlabel(f"difference to the student alone, {unit}")
+        axes.set_xlabel(f"difference to {summary.beside}, {unit}")
         without = any(line.difference and not line.difference.interval for line in lines)
         bars = (
             "Points without a bar have too few seeds for an interval."
             if without
             else ("Bars: 95 % intervals; where one crosses the line, the seeds show no difference.")
         )
-        caption = f"{metric.title}, difference to the student alone. {bars}"
+        caption = f"{metric.title}, difference to {summary.beside}. {bars}"
         return picture(
-            figure, f"{metric.title} less the student alone's: {'; '.join(spoken)}.", caption
+            figure, f"{metric.title} less that of {summary.beside}: {'; '.join(spoken)}.", caption
         )
 
 

@@ -10,8 +10,9 @@ from relatum.types import Fault
 
 TEACHER, ALONE = "teacher", "none"
 """The labels that mean more than a name."""
-SEEDS = ("seed", "split_seed", "data_root", "teacher")
-"""In these the runs of one line may differ: a teacher may have been trained for each seed."""
+SEEDS = ("seed", "split_seed", "data_root", "teacher", "begin")
+"""In these the runs of one line may differ: each may have had a teacher, or weights to begin
+with, of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,8 @@ class Difference:
         high: the upper end.
         counts: how many seeds each side has.
         paired: whether the two sides were compared seed by seed.
+        p: where many were compared at once, how often chance alone would show one as large;
+            the interval is then theirs together, see ``relatum.report.comparisons``.
     """
 
     mean: float
@@ -60,6 +62,7 @@ class Difference:
     high: float | None
     counts: tuple[int, int]
     paired: bool
+    p: float | None = None
 
     @property
     def interval(self) -> tuple[float, float] | None:

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
 from relatum.record import Record
-from relatum.report.rows import Line, lines_of
-from relatum.report.words import NOTHING, between, number, short, signed
+from relatum.report.columns import Column, markdown, markdown_text, terminal
+from relatum.report.rows import ALONE, Line, lines_of
+from relatum.report.words import between, number, short, signed
 from relatum.types import Fault
 
 SHARED = ("dataset", "epochs", "batch_size")
@@ -57,23 +55,6 @@ PRIMARY = (TOP1, PROBE, KNN, AGREEMENT, CKA, GAP)
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A column of the table as text.
-
-    Attributes:
-        heading: its name.
-        cells: one for each line, empty where nothing was measured.
-        left: whether it holds words.
-        compared: whether it holds the differences to the student alone.
-    """
-
-    heading: str
-    cells: tuple[str, ...]
-    left: bool = False
-    compared: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Summary:
     """The runs of one setting, a line for each label.
 
@@ -82,12 +63,14 @@ class Summary:
         primary: what they are compared by, if anything was measured.
         shared: dataset, epochs and batch size of every student.
         test_images: on how many everything was measured.
+        baseline: the label of the line that the others are compared with.
     """
 
     lines: tuple[Line, ...]
     primary: Metric | None
     shared: Mapping[str, str | int]
     test_images: int
+    baseline: str = ALONE
 
     @property
     def teacher(self) -> Line | None:
@@ -98,6 +81,11 @@ class Summary:
     def alone(self) -> Line | None:
         """The line of the student that had no teacher."""
         return next((line for line in self.lines if line.kind == "alone"), None)
+
+    @property
+    def beside(self) -> str:
+        """What the baseline is called in a sentence."""
+        return "the student alone" if self.baseline == ALONE else self.baseline
 
     @property
     def methods(self) -> tuple[Line, ...]:
@@ -141,11 +129,19 @@ class Summary:
             cells = tuple(self.value(line, metric, brief=brief and not first) for line in lines)
             columns.append(Column(metric.heading, cells))
             if first and any(line.difference for line in lines):
-                cells = tuple(map(self._difference, lines))
-                columns.append(Column("Δ to alone", cells, compared=True))
+                columns.append(self.difference())
         if not brief or len({line.n for line in students}) > 1:
             columns.append(Column("n", tuple(str(line.n) for line in lines)))
         return columns
+
+    def difference(self) -> Column:
+        """How far every line lies from the baseline, bold where that is clear."""
+        lines = list(enumerate(self.lines))
+        return Column(
+            f"Δ to {'alone' if self.baseline == ALONE else self.baseline}",
+            tuple(self._difference(line) for _, line in lines),
+            bold=frozenset(at for at, line in lines if line.difference and line.difference.clear),
+        )
 
     def _difference(self, line: Line) -> str:
         if line.difference is None or self.primary is None:
@@ -165,19 +161,13 @@ class Summary:
             f" nothing was chosen by the {f'{self.test_images:,} ' if self.test_images else ''}test"
             " images."
         ]
+        scales = {run.recipe.scale for line in self.lines for run in line.runs} - {1.0}
+        if scales:
+            said = " and ".join(f"{each:g}" for each in sorted(scales))
+            notes.insert(0, f"At scale {said}, for a first look: not comparable with other tables.")
         if min(seeds) == 1:
             notes.append("One seed is no evidence: where n = 1, another may turn the order round.")
-        found = [line.difference for line in self.lines if line.difference is not None]
-        if any(each.interval for each in found):
-            how = {each.paired for each in found if each.interval}
-            kind = {True: "paired by seed", False: "Welch's, unpaired"}
-            notes.append(
-                "Δ to alone: mean difference [95 % interval, Student's t,"
-                f" {' or '.join(kind[each] for each in sorted(how, reverse=True))}]"
-                f" {'of ' + self.primary.title if self.primary else ''}. It speaks of other"
-                " seeds, not of other images"
-                + ("; it is not corrected for the number of methods." if len(found) > 1 else ".")
-            )
+        notes.extend(self._about_differences())
         notes.extend(
             f"{line.mark.strip()} {line.title} made {line.steps} updates; the others"
             f" {self._usual_steps()}."
@@ -186,45 +176,35 @@ class Summary:
         )
         return notes
 
+    def _about_differences(self) -> list[str]:
+        found = [line.difference for line in self.lines if line.difference is not None]
+        told = [each for each in found if each.interval]
+        if not told or self.primary is None:
+            return []
+        if all(each.p is not None for each in told):
+            how = "Dunnett's test, for all methods together"
+            last = "."
+        else:
+            kinds = {True: "paired by seed", False: "Welch's, unpaired"}
+            ways = sorted({each.paired for each in told}, reverse=True)
+            how = f"Student's t, {' or '.join(kinds[each] for each in ways)}"
+            last = "; it is not corrected for the number of methods." if found[1:] else "."
+        return [
+            f"{self.difference().heading}: mean difference [95 % interval, {how}] of"
+            f" {self.primary.title}. It speaks of other seeds, not of other images{last}"
+        ]
+
     def _usual_steps(self) -> str:
         return next((line.steps for line in self.students if not line.mark), "another number")
 
     def markdown(self) -> str:
         """The table as GitHub's Markdown, and what has to be said under it."""
-        columns = self.columns()
-        rows = zip(*(column.cells for column in columns), strict=True)
-        table = [
-            [column.heading for column in columns],
-            [":--" if column.left else "--:" for column in columns],
-            *([_markdown(cell) or NOTHING for cell in row] for row in rows),
-        ]
-        text = "\n".join(f"| {' | '.join(row)} |" for row in table)
-        return text + "\n\n" + "\n".join(_markdown(note) + "  " for note in self.notes()) + "\n"
+        under = "\n".join(f"{markdown_text(note)}  " for note in self.notes())
+        return f"{markdown(self.columns())}\n\n{under}\n"
 
     def rich(self) -> Table:
         """The table for a terminal: what matters most of it, in 80 characters."""
-        caption = Text("\n".join(self.notes()))
-        table = Table(
-            box=SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-            pad_edge=False,
-            caption=caption,
-            caption_justify="left",
-            caption_style="dim",
-        )
-        columns = self.columns(brief=True)
-        for column in columns:
-            justify: Literal["left", "right"] = "left" if column.left else "right"
-            words = [column.heading, *column.cells] if column.left else [column.heading]
-            table.add_column(
-                Text(column.heading),
-                justify=justify,
-                no_wrap=not column.left and any(" " in cell for cell in column.cells),
-                min_width=max(len(word) for each in words for word in each.split()),
-            )
-        for row in zip(*(column.cells for column in columns), strict=True):
-            table.add_row(*(Text(cell or NOTHING) for cell in row))
-        return table
+        return terminal(self.columns(brief=True), self.notes())
 
 
 def summarise(records: Sequence[Record]) -> Summary:
@@ -249,7 +229,7 @@ def summarise(records: Sequence[Record]) -> Summary:
     for record in students[1:]:
         _check(students[0], record)
     first = students[0]
-    metric = _primary(students)
+    metric = primary_of(students)
     return Summary(
         lines=lines_of(records, metric.name if metric else None),
         primary=metric,
@@ -274,16 +254,11 @@ def _check(one: Record, other: Record) -> None:
             )
 
 
-def _primary(students: Iterable[Record]) -> Metric | None:
-    held = [record.metrics.keys() for record in students]
+def primary_of(records: Iterable[Record]) -> Metric | None:
+    """What runs are compared by: the first metric that all have, or else that any has."""
+    held = [record.metrics.keys() for record in records]
     for wanted in (all, any):
         for metric in PRIMARY:
             if wanted(metric.name in names for names in held):
                 return metric
     return None
-
-
-def _markdown(text: str) -> str:
-    for special in "\\|*_`<>[]":
-        text = text.replace(special, f"\\{special}")
-    return text.replace("\n", " ")

@@ -5,8 +5,6 @@ from relatum.report.spread import Difference, Spread
 from relatum.report.table import Summary
 from relatum.report.words import between, counted, enough, number, signed, spelled
 
-ALONE = "the student alone"
-
 
 def verdict(summary: Summary) -> str:
     """One sentence for the whole table."""
@@ -18,15 +16,13 @@ def verdict(summary: Summary) -> str:
         return finding(summary, methods[0])
     if not methods:
         return level(summary, summary.students[0] if summary.students else summary.lines[0])
+    several = counted(len(methods), "method").capitalize()
     if not told:
-        return (
-            f"{counted(len(methods), 'method').capitalize()}, and no run of {ALONE} to compare"
-            " them with."
-        )
+        return f"{several}, and no run of {summary.beside} to compare them with."
     if all(line.difference is None or line.difference.interval is None for line in told):
         return (
-            f"{counted(len(methods), 'method').capitalize()} beside {ALONE}, by seeds that"
-            " cannot tell a difference from chance."
+            f"{several} beside {summary.beside}, by seeds that cannot tell a difference from"
+            " chance."
         )
     return _sorted_out(summary, told)
 
@@ -45,9 +41,9 @@ def _sorted_out(summary: Summary, told: list[Line]) -> str:
     parts = [
         f"{spelled(len(names))} {words} ({', '.join(names)})"
         for names, words in (
-            (better, f"better than {ALONE}"),
-            (worse, f"worse than {ALONE}"),
-            (neither, f"without a difference to {ALONE} that {few} can show"),
+            (better, f"better than {summary.beside}"),
+            (worse, f"worse than {summary.beside}"),
+            (neither, f"without a difference to {summary.beside} that {few} can show"),
         )
         if names
     ]
@@ -62,7 +58,7 @@ def finding(summary: Summary, line: Line) -> str:
     digits = enough(metric.digits - 1, found.mean, *(found.interval or ()))
     unit = " points" if metric.percent else f" in {metric.title}"
     amount, seeds = f"{signed(found.mean, digits)}{unit}", _seeds(found)
-    beside = f"{'over' if found.mean > 0 else 'against'} {ALONE}"
+    beside = f"{'over' if found.mean > 0 else 'against'} {summary.beside}"
     if min(found.counts) < 2:
         return f"{line.title}: {amount} {beside} in {seeds}, which is no evidence."
     if found.interval is None:
@@ -74,7 +70,7 @@ def finding(summary: Summary, line: Line) -> str:
     if found.clear:
         return f"{line.title}: {amount} {beside} (95 % interval {ends}, {seeds})."
     return (
-        f"{line.title}: no difference to {ALONE} that {seeds} can show ({amount}, 95 %"
+        f"{line.title}: no difference to {summary.beside} that {seeds} can show ({amount}, 95 %"
         f" interval {ends})."
     )
 
@@ -92,7 +88,7 @@ def level(summary: Summary, line: Line) -> str:
         text += f", {number(kept.mean, 1)} % of what the teacher reaches"
     text += _of_seeds(spread)
     if line.kind == "method":
-        text += f" There is no run of {ALONE} to compare it with."
+        text += f" There is no run of {summary.beside} to compare it with."
     return text
 
 

@@ -7,7 +7,7 @@ import torch
 from relatum.recipes.recipe import Recipe
 from relatum.record import Record
 from relatum.run import measure
-from relatum.run.job import BEST
+from relatum.run.claim import BEST
 from relatum.run.networks import pair_of
 from relatum.run.sets import sets_of
 from relatum.run.trained import WEIGHTS, input_from
@@ -48,6 +48,7 @@ def evaluate_again(
         data_root=str(data_root) if data_root else record.recipe.data_root,
         probes=probes,
         teacher=_teacher_of(record, folder),
+        begin=None,  # its own weights are loaded in a moment
     )
     weights = folder / (BEST if best else WEIGHTS)
     if best and not weights.exists():

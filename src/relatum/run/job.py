@@ -15,21 +15,18 @@ from relatum.fit import Epoch, Position, fit
 from relatum.methods import Stage
 from relatum.recipes.plan import Alteration, name_of
 from relatum.recipes.recipe import Recipe
-from relatum.record import NAME, Record, Row, TeacherRecord, environment, read_rows
+from relatum.record import Record, Row, environment, read_rows
 from relatum.run import measure
+from relatum.run.claim import BEST, CHECKPOINT, FILES, METRICS, MOVABLE, RECIPE, RELATIONS, claim
 from relatum.run.display import Display, Silent, Watched
+from relatum.run.lock import hold
 from relatum.run.networks import Pair, about_network
+from relatum.run.pictured import PICTURED, pictured
 from relatum.run.prepare import Prepared, optimizer_of, prepare, recipe_of
 from relatum.run.sets import Sets
-from relatum.run.trained import WEIGHTS, weights_of
-from relatum.types import Fault
-from relatum.weights import fingerprint_of, load_weights, save_weights, state_of, write
+from relatum.run.trained import WEIGHTS
+from relatum.weights import load_weights, save_weights, state_of, write
 
-RECIPE, METRICS, CHECKPOINT = "recipe.json", "metrics.jsonl", "checkpoint.pt"
-BEST, RELATIONS = "best.safetensors", "relations.safetensors"
-FILES = (RECIPE, METRICS, CHECKPOINT, WEIGHTS, BEST, RELATIONS, NAME, "report.html")
-OWN = ("top1", "top5", "probe", "knn")
-"""What a teacher's own run measured of it that need not be measured again."""
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -67,48 +64,17 @@ def run(
         alter: done to the distiller before training.
 
     Raises:
-        Fault: something that the user can mend.
+        Fault: something that the user can mend; or another process is at this run.
         NotFinite: a loss became infinite or not a number.
         Interrupted: it was asked to stop, and did after saving.
     """
     job = _Run(
         recipe, folder, label, torch.device(device), stop or Stop(), display or Silent(), alter
     )
-    if finished := _claim(recipe, folder, resume, overwrite):
+    if finished := claim(recipe, folder, resume, overwrite):
         return finished
-    return job.go(download, overwrite)
-
-
-def _claim(recipe: Recipe, folder: Path, resume: bool, overwrite: bool) -> Record | None:
-    """Make sure that the folder is this run's to write in; a finished run is given back."""
-    there = any((folder / name).exists() for name in FILES)
-    if overwrite:
-        return None
-    if there and not resume:
-        raise Fault(
-            f"{folder} holds a run already; go on with it by --resume, replace it by --overwrite,"
-            " or choose another --out"
-        )
-    if (folder / RECIPE).exists():
-        before = Recipe.read(folder / RECIPE)
-        moved = {"data_root": recipe.data_root, "teacher": recipe.teacher}
-        for name, value in before.but(**moved).model_dump().items():
-            if value != getattr(recipe, name):
-                raise Fault(
-                    f"{folder} holds a run of another recipe ({name}: {value!r} there,"
-                    f" {getattr(recipe, name)!r} asked for); choose another --out"
-                )
-    if not (folder / NAME).exists():
-        return None
-    record = Record.load(folder)
-    weights = weights_of(recipe.teacher) if recipe.teacher else None
-    learnt = record.teacher.weights_sha256 if record.teacher else None
-    if weights is not None and learnt is not None and fingerprint_of(weights) != learnt:
-        raise Fault(
-            f"{folder} holds a run that learnt from another teacher; replace it by --overwrite, or"
-            " choose another --out"
-        )
-    return record
+    with hold(folder):  # another process may have begun here, or ended, in the meantime
+        return claim(recipe, folder, resume, overwrite) or job.go(download, overwrite)
 
 
 @dataclass
@@ -203,8 +169,9 @@ class _Run:
         return measure.chosen_by(pair.setting, self.recipe)
 
     def _about(self, pair: Pair) -> dict[str, Any]:
-        fields = self.recipe.model_dump(mode="json", exclude={"data_root", "teacher"})
-        return {**fields, "teacher_sha256": pair.teacher_sha256, "altered": name_of(self.alter)}
+        fields = self.recipe.model_dump(mode="json", exclude=set(MOVABLE))
+        sums = {"teacher_sha256": pair.teacher_sha256, "begin_sha256": pair.begin_sha256}
+        return {**fields, **sums, "altered": name_of(self.alter)}
 
     def _row(self, number: int, epoch: Epoch, rate: float, ready: Prepared, rows: list[Row]) -> Row:
         sets, pair, objective = ready.sets, ready.pair, ready.stages[number].objective
@@ -215,6 +182,8 @@ class _Run:
             )
             found = measure.learnt(found, objective, self.recipe)
             metrics = {f"validation_{name}": value for name, value in found.items()}
+        if self.recipe.watch_test:
+            metrics |= measure.watched(pair, objective, sets.test)
         row = Row(
             stage=number,
             epoch=epoch.number,
@@ -233,19 +202,24 @@ class _Run:
         recipe, sets, pair = self.recipe, ready.sets, ready.pair
         student = pair.student
         objective = ready.stages[-1].objective
-        metrics = measure.measure(student, pair.teacher, pair.setting, sets.test)
+        hear = measure.remembering()
+        metrics = measure.measure(student, pair.teacher, pair.setting, sets.test, hear=hear)
         metrics = measure.learnt(metrics, objective, recipe)
         metrics |= measure.probe(student, recipe, sets)
-        teacher = None if pair.teacher is None else self._teacher(pair.teacher, sets, pair)
+        teacher = measure.record_teacher(pair, recipe, sets, hear)
         if teacher is not None:
             metrics |= measure.share_kept(metrics, teacher.metrics)
         best = measure.best_row(rows, self._by(pair))
         if best is not None:
             found = measure.learnt(self._measure_best(sets, pair), objective, recipe)
             metrics |= {f"best_{name}": value for name, value in found.items()}
+        metrics |= measure.best_on_test(rows)
         self._save_weights(WEIGHTS, ready)
         shown = measure.shown_relations(student, pair.teacher, sets.test)
         write(self.folder / RELATIONS, save(shown))
+        taught = None if pair.teacher is None else hear(pair.teacher.tapped, sets.test)
+        kept = pictured(hear(student, sets.test), taught, pair.setting.classes or 0)
+        write(self.folder / PICTURED, save(kept))
         whole = parameters(student.network)
         encoder = encoder_parameters(student, sets.shape) if "embedding" in student.taps else whole
         record = Record(
@@ -263,28 +237,13 @@ class _Run:
             rows=tuple(rows),
             metrics=metrics,
             teacher=teacher,
+            begin_sha256=pair.begin_sha256,
             best_epoch=None if best is None else rows[best].epoch,
             seconds=sum(row.seconds for row in rows),
         )
         record.save(self.folder)
         self.display.end(record)
         return record
-
-    def _teacher(self, teacher: Any, sets: Sets, pair: Pair) -> TeacherRecord:
-        found = measure.measure_teacher(teacher, pair.setting, sets.test)
-        if pair.teacher_run is not None:
-            before = Record.load(pair.teacher_run)
-            if before.recipe.dataset == self.recipe.dataset:
-                own = {name: before.metrics[name] for name in OWN if name in before.metrics}
-                found = {**own, **found}
-        if self.recipe.probes and not {"probe", "knn"} & set(found):
-            found |= measure.probe(teacher.tapped, self.recipe, sets)
-        return TeacherRecord(
-            name=pair.teacher_name,
-            weights_sha256=pair.teacher_sha256,
-            parameters=parameters(teacher.network),
-            metrics=found,
-        )
 
     def _measure_best(self, sets: Sets, pair: Pair) -> dict[str, float]:
         """The student's best epoch by validation, on the test images; the last stays loaded."""

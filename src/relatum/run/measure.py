@@ -1,5 +1,7 @@
 """What is measured of a student, by one set of functions for every method."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -14,12 +16,14 @@ from relatum.evaluate import (
     kept,
     knn,
     linear_probe,
+    parameters,
     relation_gap,
 )
 from relatum.methods import Setting
 from relatum.objective import Objective
 from relatum.recipes.recipe import Recipe
-from relatum.record import Row
+from relatum.record import Record, Row, TeacherRecord
+from relatum.run.networks import Pair
 from relatum.run.sets import Sets, evaluation_batches
 from relatum.taps import Tapped
 from relatum.teachers import Teacher
@@ -30,13 +34,32 @@ VALIDATED = 500
 """Validation images whose relations are compared after every epoch, where there is no accuracy."""
 OF_OUTPUT = ("top1", "top5", "agreement", "reconstruction")
 """Metrics of what the student itself returns: chance, where only its inside was taught."""
+OWN = ("top1", "top5", "probe", "knn")
+"""What a teacher's own run measured of it that need not be measured again."""
 SHOWN = 50
 """Test images whose relation matrices are kept, to be looked at."""
 
 
-def _collect(tapped: Tapped, data: Resident) -> Collected:
+Hear = Callable[[Tapped, Resident], Collected]
+"""How it is learnt what a network says of some images."""
+
+
+def hear(tapped: Tapped, data: Resident) -> Collected:
+    """One pass: the output and, where there is one, the embedding."""
     on = ("output", "embedding") if "embedding" in tapped.taps else ("output",)
     return collect(tapped, evaluation_batches(data).epoch(0), on)
+
+
+def remembering() -> Hear:
+    """As ``hear``, once for each network and set: for as long as no network changes."""
+    heard: dict[tuple[Tapped, Resident], Collected] = {}
+
+    def once(tapped: Tapped, data: Resident) -> Collected:
+        if (tapped, data) not in heard:
+            heard[tapped, data] = hear(tapped, data)
+        return heard[tapped, data]
+
+    return once
 
 
 def measure(
@@ -46,6 +69,7 @@ def measure(
     data: Resident,
     *,
     related: int = RELATED,
+    hear: Hear = hear,
 ) -> dict[str, float]:
     """All that one pass over some images tells of a student, and its teacher beside it.
 
@@ -58,8 +82,9 @@ def measure(
         setting: what may be asked of the two.
         data: the images.
         related: how many of them, from the first, have their relations compared; none at 0.
+        hear: ``remembering()`` where the same is asked again.
     """
-    said = _collect(student, data)
+    said = hear(student, data)
     found: dict[str, float] = {}
     if setting.supervised and said.labels is not None:
         found |= accuracy(said.values["output"], said.labels)
@@ -67,7 +92,7 @@ def measure(
         found["reconstruction"] = _reconstruction(student, data, said.values["output"])
     if teacher is None:
         return found
-    taught = _collect(teacher.tapped, data)
+    taught = hear(teacher.tapped, data)
     if setting.shares_classes:
         found["agreement"] = agreement(said.values["output"], taught.values["output"])
     if related and "embedding" in said.values and "embedding" in taught.values:
@@ -77,13 +102,37 @@ def measure(
     return found
 
 
-def measure_teacher(teacher: Teacher, setting: Setting, data: Resident) -> dict[str, float]:
+def measure_teacher(
+    teacher: Teacher, setting: Setting, data: Resident, hear: Hear = hear
+) -> dict[str, float]:
     """What the teacher itself reaches on the same images."""
-    said = _collect(teacher.tapped, data)
+    said = hear(teacher.tapped, data)
     logits = said.values["output"]
     if setting.classes is None or said.labels is None or logits.shape[1:] != (setting.classes,):
         return {}
     return accuracy(logits, said.labels)
+
+
+def record_teacher(
+    pair: Pair, recipe: Recipe, sets: Sets, hear: Hear = hear
+) -> TeacherRecord | None:
+    """Whom the student learnt from and what it reaches, by its own run where that was measured."""
+    if pair.teacher is None:
+        return None
+    found = measure_teacher(pair.teacher, pair.setting, sets.test, hear)
+    if pair.teacher_run is not None:
+        before = Record.load(pair.teacher_run)
+        if before.recipe.dataset == recipe.dataset:
+            own = {name: before.metrics[name] for name in OWN if name in before.metrics}
+            found = {**own, **found}
+    if recipe.probes and not {"probe", "knn"} & set(found):
+        found |= probe(pair.teacher.tapped, recipe, sets)
+    return TeacherRecord(
+        name=pair.teacher_name,
+        weights_sha256=pair.teacher_sha256,
+        parameters=parameters(pair.teacher.network),
+        metrics=found,
+    )
 
 
 def probe(tapped: Tapped, recipe: Recipe, sets: Sets) -> dict[str, float]:
@@ -91,7 +140,7 @@ def probe(tapped: Tapped, recipe: Recipe, sets: Sets) -> dict[str, float]:
     found: dict[str, float] = {}
     if not recipe.probes or sets.train.labels is None or "embedding" not in tapped.taps:
         return found
-    train, test = _collect(tapped, sets.train), _collect(tapped, sets.test)
+    train, test = hear(tapped, sets.train), hear(tapped, sets.test)
     assert train.labels is not None
     assert test.labels is not None
     ours, theirs = train.values["embedding"], test.values["embedding"]
@@ -121,6 +170,25 @@ def validate(
     by = chosen_by(setting, recipe)
     related = VALIDATED if by == "gap_cosine" else 0
     return measure(student, teacher, setting, data, related=related)
+
+
+def watched(pair: Pair, objective: Objective, data: Resident) -> dict[str, float]:
+    """Accuracy on the test images after an epoch: noted, and nothing is chosen by it."""
+    if not (pair.setting.supervised and objective.reads_output("student")):
+        return {}
+    said = collect(pair.student, evaluation_batches(data).epoch(0), ("output",))
+    assert said.labels is not None
+    return {"test_top1": accuracy(said.values["output"], said.labels)["top1"]}
+
+
+def best_on_test(rows: list[Row]) -> dict[str, float]:
+    """The highest accuracy that was watched on the test images, as some papers report it.
+
+    It is chosen on the images that it is measured on, so it is too high, and tables that rank
+    methods leave it out.
+    """
+    seen = [row.metrics["test_top1"] for row in rows if "test_top1" in row.metrics]
+    return {"best_on_test_top1": max(seen)} if seen else {}
 
 
 def learnt(found: dict[str, float], objective: Objective, recipe: Recipe) -> dict[str, float]:
@@ -160,7 +228,7 @@ def shown_relations(student: Tapped, teacher: Teacher | None, data: Resident) ->
         found["labels"] = data.labels.cpu()[indices]
     for name, tapped in (("student", student), ("teacher", teacher and teacher.tapped)):
         if isinstance(tapped, Tapped) and "embedding" in tapped.taps:
-            embedding = _collect(tapped, part).values["embedding"]
+            embedding = hear(tapped, part).values["embedding"]
             found[name] = relations.cosine(embedding.float())
     return found
 

@@ -14,6 +14,7 @@ from relatum.grammar import adopts
 from relatum.methods import METHODS, Says, Setting
 from relatum.models.foreign import published
 from relatum.recipes.recipe import Recipe
+from relatum.run.begun import begin
 from relatum.run.sets import Sets
 from relatum.run.trained import PRETRAINED, Trained, made_for, trained
 from relatum.taps import Tapped, shapes
@@ -34,6 +35,7 @@ class Pair:
         teacher_name: its architecture.
         teacher_sha256: of its weights.
         teacher_run: the folder of the run that trained it, where it was one.
+        begin_sha256: of the weights that the student began with, where it did not at random.
     """
 
     student: Tapped
@@ -43,6 +45,7 @@ class Pair:
     teacher_name: str = ""
     teacher_sha256: str = ""
     teacher_run: Path | None = None
+    begin_sha256: str = ""
 
 
 def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | None = None) -> Pair:
@@ -67,6 +70,7 @@ def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | No
     teacher_shapes = {} if teacher is None else shapes(teacher.tapped, images)
     torch.manual_seed(recipe.seed)  # again: the student is the same whoever teaches it
     student = _student(recipe, sets, images, teacher_shapes)
+    begun = "" if recipe.begin is None else begin(student, recipe, sets)
     classes = len(sets.classes) if sets.classes and recipe.labels else None
     student_shapes = shapes(student, images)
     known = source is not None and source.classes is not None and bool(sets.classes)
@@ -92,6 +96,7 @@ def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | No
         teacher_name="" if source is None else source.name,
         teacher_sha256="" if source is None else fingerprint(source.network),
         teacher_run=None if source is None else source.run,
+        begin_sha256=begun,
     )
     if method := adopts(recipe.method):
         pair = _adopted(method, pair, recipe, sets)

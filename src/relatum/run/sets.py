@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from relatum.data import Batches, Resident, augmentations, cut
+from relatum.data.seeds import generator
 from relatum.datasets import Dataset, load
 from relatum.recipes.recipe import Recipe
 from relatum.types import Fault, Input
@@ -24,7 +25,7 @@ class Sets:
         test: what is reported, and never chosen by.
         classes: their names; empty when unlabelled.
         input: how networks made for this set want its images.
-        note: where the set comes from.
+        note: where the set comes from, and what of it is trained on where that is not all.
     """
 
     name: str
@@ -68,6 +69,10 @@ def sets_of(recipe: Recipe, device: torch.device, download: bool = False) -> Set
     train, validation = dataset.train, None
     if recipe.validation:
         train, validation = cut(train, recipe.validation, recipe.split_seed)
+    note = dataset.note
+    if recipe.samples is not None:
+        train, drawn = _drawn(train, recipe, dataset.classes)
+        note = f"{note}; {drawn}" if note else drawn
     return Sets(
         name=dataset.name,
         train=train.to(device),
@@ -75,8 +80,40 @@ def sets_of(recipe: Recipe, device: torch.device, download: bool = False) -> Set
         test=dataset.test.to(device),
         classes=dataset.classes,
         input=Input(mean=dataset.mean, std=dataset.std),
-        note=dataset.note,
+        note=note,
     )
+
+
+def _drawn(train: Resident, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Resident, str]:
+    """The training images that a recipe draws, in the order of the set, and a word about them.
+
+    The classes take turns in one random order, so their numbers differ by one at most unless a
+    class is exhausted, and of two draws with one seed the larger holds the smaller. Where labels
+    may not be used, the first of that order are drawn.
+
+    Raises:
+        Fault: there are not so many.
+    """
+    wanted, seed = recipe.samples, recipe.split_seed
+    assert wanted is not None
+    if wanted > len(train):
+        raise Fault(
+            f"{wanted:,} samples are more than the {len(train):,} training images of"
+            f" {recipe.dataset}; draw fewer (--set samples={len(train)})"
+        )
+    order = torch.randperm(len(train), generator=generator(seed, "samples"))
+    said = f"trained on {wanted:,} of {len(train):,} images, drawn by split_seed {seed}"
+    if train.labels is None or not recipe.labels:
+        return train.take(order[:wanted].sort().values), said
+    labels = train.labels.cpu()[order]
+    turns = torch.empty_like(labels)
+    for label in labels.unique():  # type: ignore[no-untyped-call]
+        own = labels == label
+        turns[own] = torch.arange(int(own.sum()))
+    chosen = order[turns.argsort(stable=True)[:wanted]].sort().values
+    each = train.labels.cpu()[chosen].bincount(minlength=len(classes))
+    low, high = int(each.min()), int(each.max())
+    return train.take(chosen), f"{said}, {low if low == high else f'{low} to {high}'} of each class"
 
 
 def training_batches(recipe: Recipe, sets: Sets) -> Batches:

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from relatum import models
 from relatum.models.foreign import published
 from relatum.record import NAME
 from relatum.run.sets import Sets
 from relatum.types import Fault, Input
-from relatum.weights import about_weights, load_weights
+from relatum.weights import about_weights, load_state, weights_in
 
 WEIGHTS = "student.safetensors"
 PRETRAINED = ":pretrained"
@@ -42,27 +42,17 @@ def trained(text: str, sets: Sets) -> Trained:
     Args:
         text: a run's folder; a file of weights that a run saved; ``MODEL@FOLDER`` or
             ``MODEL@FILE``, for a network that the file does not name, or that is somebody's
-            own code; or a model with published weights (``timm/NAME:pretrained``).
+            own code; or a model with published weights (``timm/NAME:pretrained``). A FILE may
+            be another code base's (``relatum.foreign_weights``): it says neither what its
+            classes are called nor how its images were normalised, so its classifier alone tells
+            how many classes it has, and it sees images with the set's mean and deviation.
         sets: the images that it will see.
 
     Raises:
         Fault: there is no such thing, or it is of another network.
     """
-    name, at, place = text.partition("@")
-    if at:
-        return _load(name, _weights(Path(place)), sets)
-    path = Path(text)
-    if path.exists():
-        weights = _weights(path)
-        name = about_weights(weights).get("model", "")
-        if not name:
-            raise Fault(f"{weights} does not say which network it is of; name it: MODEL@{path}")
-        if ":" in name:
-            raise Fault(
-                f"{weights} names {name}, and a file may not say which code is run; say it"
-                f" yourself, if you trust it: {name}@{path}"
-            )
-        return _load(name, weights, sets)
+    if found := on_disk(text):
+        return _load(*found, sets)
     if text.endswith(PRETRAINED):
         classes, input = published(text.removesuffix(PRETRAINED))
         size = sets.shape[1] if input.size is None else input.size[0]
@@ -72,6 +62,30 @@ def trained(text: str, sets: Sets) -> Trained:
         f"the teacher {text!r} is no folder of a run and no file; train one with"
         f" 'relatum teach --model {text}', or give its weights as {text}@FILE"
     )
+
+
+def on_disk(text: str) -> tuple[str, Path] | None:
+    """The network and the file of weights that a text names; ``None`` where it names no file.
+
+    Raises:
+        Fault: what it names is not there, or does not say which network it is of.
+    """
+    name, at, place = text.partition("@")
+    if at:
+        return name, _weights(Path(place))
+    path = Path(text)
+    if not path.exists():
+        return None
+    weights = _weights(path)
+    name = about_weights(weights).get("model", "")
+    if not name:
+        raise Fault(f"{weights} does not say which network it is of; name it: MODEL@{path}")
+    if ":" in name:
+        raise Fault(
+            f"{weights} names {name}, and a file may not say which code is run; say it yourself,"
+            f" if you trust it: {name}@{path}"
+        )
+    return name, weights
 
 
 def weights_of(text: str) -> Path | None:
@@ -98,10 +112,30 @@ def _load(name: str, path: Path, sets: Sets) -> Trained:
     else:
         sizes = made_for(sets, max(len(sets.classes), 1))
     network = models.create(name, **sizes)
-    load_weights(network, path)
+    state = weights_in(path, network)
+    if "classes" not in about:
+        classes_there = _classes_in(state, network, sizes["classes"])
+        if classes_there != sizes["classes"]:
+            network = models.create(name, **sizes | {"classes": classes_there})
+    load_state(network, state, path)
     run = path.parent if (path.parent / NAME).exists() else None
     classes = tuple(about["class_names"].split("\n")) if about.get("class_names") else None
     return Trained(network, name, input_from(about, path) or sets.input, run, classes)
+
+
+def _classes_in(state: Mapping[str, Tensor], network: nn.Module, classes: int) -> int:
+    """How many classes weights tell apart: all that differs is their classifier's first axis."""
+    pairs = [
+        (own.shape, state[name].shape)
+        for name, own in network.state_dict().items()
+        if name in state
+    ]
+    lengths = {
+        there[0]
+        for here, there in pairs
+        if there and here != there and here == (classes, *there[1:])
+    }
+    return lengths.pop() if len(lengths) == 1 else classes
 
 
 def input_from(about: Mapping[str, str], path: Path) -> Input | None:

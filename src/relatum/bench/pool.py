@@ -1,0 +1,76 @@
+"""What takes the tasks of a benchmark: processes on this machine, or a cluster."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from relatum.checkpoint import Stop
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How far a task is."""
+
+    done: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that a task finds worth a line."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a task.
+
+    Attributes:
+        value: what it gave.
+        unsound: whether its process is better not used again, because an error came out of it
+            that nobody foresaw; on a GPU such a one may spoil all that comes after.
+    """
+
+    value: object
+    unsound: bool = False
+
+
+@dataclass(frozen=True)
+class Died:
+    """The process of a task ended without a result."""
+
+    reason: str
+
+
+Message = Steps | Note | Result | Died
+"""The last two end a task."""
+Tell = Callable[[Steps | Note], None]
+Task = Callable[[torch.device, Stop, Tell], Result]
+"""Pickled and called elsewhere: with its device, with what asks it to stop, and its audience."""
+
+
+class Pool(Protocol):
+    """Tasks go in under a key, messages come out under it, and one ``Result`` or ``Died``."""
+
+    @property
+    def room(self) -> bool:
+        """Whether another task could begin now."""
+
+    def submit(self, key: str, task: Task) -> None:
+        """Begin a task."""
+
+    def wait(self, seconds: float) -> list[tuple[str, Message]]:
+        """What was told meanwhile; at most so many seconds are waited for a first message.
+
+        Raises:
+            Fault: a task raised one: it is for the user, and about the whole benchmark.
+        """
+
+    def stop(self) -> None:
+        """Ask every task to save and end."""
+
+    def close(self) -> None:
+        """End all processes, whatever they do."""

@@ -1,0 +1,186 @@
+"""The cells of a grid, handed to a pool until none is left: each once, teachers before students."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Protocol
+
+from relatum.bench.attempt import Attempt, Outcome, forget, leave_word
+from relatum.bench.experiment import Cell
+from relatum.bench.pool import Died, Message, Note, Pool, Result, Steps
+from relatum.bench.progress import Progress
+from relatum.bench.rehearsal import Unable
+from relatum.checkpoint import Stop
+from relatum.record import Record
+from relatum.run.claim import claim
+
+LOOK = 0.25
+"""Seconds between two looks at whether somebody asked to stop."""
+AGAIN = 5.0
+"""Seconds after which a cell that another process was at is tried again."""
+ORPHANED = "its teacher failed"
+
+
+class Board(Protocol):
+    """Where a benchmark tells how far it is."""
+
+    def build(self, done: int, of: int) -> None:
+        """The methods of so many pairs are built, before anything is trained."""
+
+    def show(self, progress: Progress) -> None:
+        """It is so far."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+
+    def end(self, cell: Cell, record: Record, progress: Progress) -> None:
+        """A cell is finished."""
+
+
+def finished(cells: Sequence[Cell], out: Path) -> dict[str, Record]:
+    """The records of cells that need not be run, by folder.
+
+    Raises:
+        Fault: a folder holds a run of another recipe, or one that learnt from another teacher.
+    """
+    found = ((cell.folder, claim(cell.recipe, out / cell.folder, True, False)) for cell in cells)
+    return {folder: record for folder, record in found if record is not None}
+
+
+def run_grid(
+    cells: Sequence[Cell],
+    out: Path,
+    pool: Pool,
+    stop: Stop,
+    board: Board,
+    *,
+    before: Mapping[str, Record],
+    unable: Mapping[str, Unable],
+) -> Progress:
+    """Run every cell that has no record and can have one.
+
+    Args:
+        cells: all of the grid.
+        out: where.
+        pool: who runs them.
+        stop: asked all the time.
+        board: told how far it is.
+        before: the records that there are, by folder.
+        unable: the cells that the rehearsal found cannot be run, likewise.
+
+    Returns:
+        Where it ended.
+
+    Raises:
+        Interrupted: it was asked to stop; what ran has saved.
+    """
+    job = _Job(out, pool, board, Progress(len(cells)))
+    job.begin(cells, before, unable)
+    progress = job.progress
+    while progress.running or (stop.signum is None and (progress.waiting or job.away)):
+        if stop.signum is None:
+            job.submit()
+        elif not job.stopping:
+            job.stop()
+        for folder, message in pool.wait(LOOK):
+            job.heard(folder, message)
+        if not job.stopping:
+            board.show(progress)
+    stop.check()
+    return progress
+
+
+class _Job:
+    """The state of it: what waits, what runs, what another process is at."""
+
+    def __init__(self, out: Path, pool: Pool, board: Board, progress: Progress) -> None:
+        self.progress, self.stopping = progress, False
+        self.away: list[tuple[float, Cell]] = []
+        self._out, self._pool, self._board = out, pool, board
+        self._lost: set[str] = set()
+        """Where teachers would lie that failed."""
+        self._pending: set[str] = set()
+        """Where those will lie that are yet to be trained."""
+
+    def begin(
+        self, cells: Sequence[Cell], before: Mapping[str, Record], unable: Mapping[str, Unable]
+    ) -> None:
+        """Sort the cells into what is done, what cannot be, and what waits."""
+        progress = self.progress
+        for cell in cells:
+            if cell.folder in before:
+                progress.took(cell, before[cell.folder].seconds)
+                forget(cell, self._out)
+            elif (why := unable.get(cell.folder)) is not None and why.kind == "failed":
+                self._fail(cell, why.reason, why.trace)
+            elif why is not None:
+                progress.refused += 1
+                leave_word(cell, self._out, "refused", why.reason)
+            else:
+                progress.waiting.append(cell)
+                self._pending.add(str(self._out / cell.folder))
+
+    def submit(self) -> None:
+        """Begin what can begin."""
+        now = monotonic()
+        back = [cell for due, cell in self.away if due <= now]
+        self.away = [(due, cell) for due, cell in self.away if due > now]
+        self.progress.elsewhere = len(self.away)
+        self.progress.waiting += back
+        while self._pool.room and (cell := self._next()) is not None:
+            self.progress.begin(cell)
+            self._pool.submit(cell.folder, Attempt(cell, self._out))
+
+    def _next(self) -> Cell | None:
+        """The first cell whose teacher is there; those whose teacher failed are given up."""
+        for cell in [*self.progress.waiting]:
+            place = (cell.recipe.teacher or "").rpartition("@")[2]
+            if place in self._lost:
+                self.progress.waiting.remove(cell)
+                self._fail(cell, ORPHANED)
+            elif place not in self._pending:
+                return cell
+        return None
+
+    def stop(self) -> None:
+        """Ask all that runs to save; begin nothing more."""
+        self.stopping = True
+        self._board.note("stopping: what runs is saved first")
+        self._pool.stop()
+
+    def heard(self, folder: str, message: Message) -> None:
+        """Take in what a cell's process says."""
+        running = self.progress.running[folder]
+        if isinstance(message, Steps):
+            running.step(message.done, message.of)
+        elif isinstance(message, Note):
+            self._board.note(f"{folder}: {message.text}")
+        else:
+            del self.progress.running[folder]
+            self._ended(running.cell, message)
+
+    def _ended(self, cell: Cell, message: Result | Died) -> None:
+        if isinstance(message, Died):
+            outcome = Outcome("stopped" if self.stopping else "failed", reason=message.reason)
+        else:
+            assert isinstance(message.value, Outcome)
+            outcome = message.value
+        if outcome.kind == "done":
+            assert outcome.record is not None
+            forget(cell, self._out)
+            self._pending.discard(str(self._out / cell.folder))
+            self.progress.took(cell, outcome.seconds)
+            self._board.end(cell, outcome.record, self.progress)
+        elif outcome.kind == "elsewhere":
+            self.away.append((monotonic() + AGAIN, cell))
+            self.progress.elsewhere = len(self.away)
+        elif outcome.kind == "failed":
+            self._fail(cell, outcome.reason, outcome.trace)
+        elif not self.stopping:
+            self._fail(cell, "its process was asked to stop, and saved")
+
+    def _fail(self, cell: Cell, reason: str, trace: str = "") -> None:
+        self.progress.failed += 1
+        self._lost.add(str(self._out / cell.folder))
+        leave_word(cell, self._out, "failed", reason, trace)
+        self._board.note(f"{cell.folder} failed: {reason}")

@@ -1,0 +1,215 @@
+"""``relatum bench``: many pairs, methods and seeds as one job that can be gone on with."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relatum.cli import options
+
+if TYPE_CHECKING:
+    from relatum.bench import Cell
+    from relatum.bench.grid import Grid
+    from relatum.bench.pool import Pool
+    from relatum.bench.progress import Progress
+    from relatum.bench.rehearsal import Unable
+
+ELSEWHERE = {
+    "dataset": "the argument DATASET",
+    "student": "--pairs",
+    "teacher": "--pairs and --teachers",
+    "method": "--methods",
+    "seed": "--seeds",
+    "scale": "--scale",
+    "samples": "--samples",
+}
+"""Fields of the recipe that the grid itself fills in, and by which option."""
+
+
+def bench(
+    dataset: Annotated[
+        str, typer.Argument(help="A set (relatum list datasets) or a folder of images.")
+    ],
+    pairs: Annotated[
+        str | None,
+        typer.Option(
+            help="TEACHER:STUDENT, joined by commas, or 'all' for the thirteen of the CIFAR-100"
+            " benchmark. [default: the set's own pair]"
+        ),
+    ] = None,
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="As --method of 'distill'; 'none' is the student alone, 'all' is every method."
+        ),
+    ] = "none,kd,sp,rrkd,rrd",
+    seeds: options.Seeds = None,
+    scale: options.Scale = 1.0,
+    samples: Annotated[
+        int | None, typer.Option(help="Train on so many images only, teachers too.")
+    ] = None,
+    teachers: Annotated[
+        str | None,
+        typer.Option(
+            help="Teachers that are trained already: MODEL=PATH, joined by commas; a run's folder"
+            " or a file of weights. The others are trained first, once each."
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="The method that the others are tested against. [default: none, or the first]"
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="Cells that run at once, each in a process of its own; with --ray, on every GPU"
+            " of the cluster, or on every processor where they run on processors."
+        ),
+    ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Run on a Ray cluster: its address, 'auto', or 'local' for one of this machine"
+            " (pip install 'relatum[ray]'). --out and --data-root must lie on storage that all its"
+            " nodes share."
+        ),
+    ] = None,
+    set_: options.Set = None,
+    out: options.Out = None,
+    resume: options.Resume = False,
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+) -> None:
+    """Compare methods over pairs of networks and seeds, and write one table with all of them.
+
+    Every cell is a run in a folder of its own, with its record: what is done is not done again.
+    Killed, stopped or failed, the same command with --resume goes on where it was, to the same
+    numbers. A method that cannot serve a pair is refused before anything is trained; a cell that
+    fails is reported, stops no other, and is tried again by the next --resume. Exit code 1 says
+    that cells failed.
+    """
+    from relatum.bench.grid import Grid, given_of, pairs_of
+
+    shared = {
+        "data_root": str(data_root) if data_root else None,
+        "samples": samples,
+        "precision": precision,
+    }
+    shared = {name: value for name, value in shared.items() if value is not None}
+    known = _methods(methods)
+    grid = Grid(
+        dataset=dataset,
+        pairs=pairs_of(pairs, dataset),
+        methods=known,
+        seeds=options.seeds_of(seeds, None, (0, 1, 2)),
+        scale=scale,
+        given=given_of(teachers),
+        changes=shared | options.changes_of(set_, ELSEWHERE),
+        baseline=_baseline(baseline, known),
+    )
+    name = dataset.rstrip("/").split("/")[-1].replace(":", "-")
+    folder = out or Path("runs") / f"bench-{name}"
+    cells = grid.cells(folder)
+    _claim(folder, dataset, resume)
+    progress = _run(grid, cells, folder, lambda: _pool(workers, ray, device), download)
+    _conclude(folder, grid, progress)
+
+
+def _methods(text: str) -> tuple[str, ...]:
+    from relatum.grammar import split
+    from relatum.methods import METHODS
+
+    return tuple(METHODS) if text == "all" else tuple(split(text))
+
+
+def _baseline(wanted: str | None, methods: tuple[str, ...]) -> str:
+    from relatum.types import Fault
+
+    if wanted is None:
+        return "none" if "none" in methods else methods[0]
+    if wanted not in methods:
+        raise Fault(f"--baseline {wanted} is none of the methods, {', '.join(methods)}")
+    return wanted
+
+
+def _claim(folder: Path, dataset: str, resume: bool) -> None:
+    """Make sure that a folder is a benchmark's to write in, and that somebody said so."""
+    from relatum.bench.grid import Grid
+    from relatum.run.claim import RECIPE
+    from relatum.types import Fault
+
+    if folder.exists() and not folder.is_dir():
+        raise Fault(f"{folder} is a file; choose another --out")
+    before = Grid.load(folder)
+    if before is not None and not resume:
+        raise Fault(
+            f"{folder} holds a benchmark already; go on with --resume, or choose another --out"
+        )
+    if before is not None and before.dataset != dataset:
+        raise Fault(f"{folder} holds a benchmark on {before.dataset}; choose another --out")
+    if before is None and next(folder.rglob(RECIPE), None) is not None:
+        raise Fault(f"{folder} holds runs of something else; choose another --out")
+
+
+def _pool(workers: int, ray: str | None, device: str) -> "Pool":
+    from relatum.bench.cluster import Cluster
+    from relatum.bench.workers import Processes
+
+    if ray is not None:
+        return Cluster(ray, device, workers)
+    return Processes(workers, options.device_of(device))
+
+
+def _run(
+    grid: "Grid",
+    cells: "tuple[Cell, ...]",
+    folder: Path,
+    pool_of: "Callable[[], Pool]",
+    download: bool,
+) -> "Progress":
+    from contextlib import closing
+
+    from relatum.bench.progress import Progress
+    from relatum.bench.rehearsal import rehearse_grid
+    from relatum.bench.schedule import finished, run_grid
+    from relatum.checkpoint import stop_on_signals
+    from relatum.cli.board import shown
+
+    before = finished(cells, folder)
+    wanted = [cell for cell in cells if cell.folder not in before]
+    if not wanted:
+        return Progress(len(cells), done=len(cells))
+    # Ray has a handler for SIGTERM of its own, so ours comes after it.
+    with closing(pool_of()) as pool, stop_on_signals() as stop, shown() as board:
+        unable = rehearse_grid(wanted, folder, pool, stop, download=download, tell=board.build)
+        grid.save(folder)
+        board.note(f"{len(before)} of {len(cells)} cells are done, {len(wanted)} are to do")
+        for line in _refusals(wanted, unable):
+            board.note(line)
+        return run_grid(cells, folder, pool, stop, board, before=before, unable=unable)
+
+
+def _refusals(cells: "list[Cell]", unable: "dict[str, Unable]") -> list[str]:
+    """What is refused, a line for all seeds."""
+    lines = (
+        f"refused: {cell.label} for {cell.teacher}:{cell.recipe.student}: {why.reason}"
+        for cell in cells
+        if (why := unable.get(cell.folder)) is not None and why.kind == "refused"
+    )
+    return list(dict.fromkeys(lines))
+
+
+def _conclude(folder: Path, grid: "Grid", progress: "Progress") -> None:
+    """The table, where it lies, and a word on what failed."""
+    from relatum.cli.report import report_benchmark
+
+    report_benchmark(folder, grid)
+    if progress.failed:
+        failed = f"{progress.failed} of {progress.total} cells failed"
+        typer.echo(f"{failed}; mend what their lines say, and try them again by --resume", err=True)
+        raise typer.Exit(1)

@@ -1,0 +1,73 @@
+"""Whose a folder is: what a run leaves in its own, and when another may write there."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from relatum.recipes.recipe import Recipe
+from relatum.record import NAME, Record
+from relatum.run.pictured import PICTURED
+from relatum.run.trained import WEIGHTS, weights_of
+from relatum.types import Fault
+from relatum.weights import fingerprints_of
+
+RECIPE, METRICS, CHECKPOINT = "recipe.json", "metrics.jsonl", "checkpoint.pt"
+BEST, RELATIONS = "best.safetensors", "relations.safetensors"
+FILES = (
+    *(RECIPE, METRICS, CHECKPOINT, WEIGHTS, BEST, RELATIONS, PICTURED, NAME, "report.html"),
+    "maps.safetensors",  # what a report drew from the pictures
+)
+"""All that a run may leave."""
+MOVABLE = ("data_root", "teacher", "begin")
+"""Fields of a recipe that name places: what lies there may have moved, and is known by its sum."""
+
+
+def claim(recipe: Recipe, folder: Path, resume: bool, overwrite: bool) -> Record | None:
+    """Make sure that a folder is this run's to write in; a finished run is given back.
+
+    Raises:
+        Fault: there is a run, and nobody said what to do with it; or it is of another recipe,
+            or learnt from another teacher.
+    """
+    there = any((folder / name).exists() for name in FILES)
+    if overwrite:
+        return None
+    if there and not resume:
+        raise Fault(
+            f"{folder} holds a run already; go on with it by --resume, replace it by --overwrite,"
+            " or choose another --out"
+        )
+    if (folder / RECIPE).exists():
+        before = Recipe.read(folder / RECIPE)
+        moved = {name: getattr(recipe, name) for name in MOVABLE}
+        for name, value in before.but(**moved).model_dump().items():
+            if value != getattr(recipe, name):
+                raise Fault(
+                    f"{folder} holds a run of another recipe ({name}: {value!r} there,"
+                    f" {getattr(recipe, name)!r} asked for); choose another --out"
+                )
+    if not (folder / NAME).exists():
+        return None
+    record = Record.load(folder)
+    learnt = record.teacher.weights_sha256 if record.teacher else ""
+    for text, known, what in (
+        (recipe.teacher, learnt, "learnt from another teacher"),
+        (recipe.begin, record.begin_sha256, "began with other weights"),
+    ):
+        weights = weights_of(text) if text else None
+        if weights is not None and known and known not in _fingerprints(weights):
+            raise Fault(
+                f"{folder} holds a run that {what}; replace it by --overwrite, or choose another"
+                " --out"
+            )
+    return record
+
+
+def _fingerprints(path: Path) -> frozenset[str]:
+    """Of a file of weights, computed once for as long as the file stays the same."""
+    about = path.stat()
+    return _known(path, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=64)
+def _known(path: Path, changed: int, size: int) -> frozenset[str]:
+    return fingerprints_of(path)
