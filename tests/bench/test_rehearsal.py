@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-import relatum.bench.rehearsal as place
 from relatum.bench.experiment import Cell
 from relatum.bench.grid import Grid
-from relatum.bench.pool import Died
+from relatum.bench.pool import Died, Message, Result
 from relatum.bench.rehearsal import rehearse_grid
 from relatum.bench.schedule import finished, run_grid
 from relatum.checkpoint import Interrupted, Stop
@@ -84,9 +83,7 @@ def test_what_is_wrong_for_all_alike(tmp_path: Path, changes: dict[str, object],
     assert below(tmp_path) == []
 
 
-def test_the_first_goes_ahead_to_fetch_what_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_first_goes_ahead_to_fetch_what_is_missing(tmp_path: Path) -> None:
     class Wide(Here):
         """Room for any number, all of which end with the next wait but one."""
 
@@ -98,10 +95,10 @@ def test_the_first_goes_ahead_to_fetch_what_is_missing(
         def room(self) -> bool:
             return True
 
-        def wait(self, seconds: float) -> list[tuple[str, place.Result | Died]]:  # type: ignore[override]
+        def wait(self, seconds: float) -> list[tuple[str, Message]]:
             self.at_once.append(len(self._held))
             held, self._held = self._held, []
-            return [(key, place.Result({})) for key, _ in held]
+            return [(key, Result({})) for key, _ in held]
 
     pool = Wide()
     rehearse_grid(cells(tmp_path, "none", "kd"), tmp_path, pool, Stop(), download=True)

@@ -158,8 +158,8 @@ def test_orphans_save_and_end(tmp_path: Path) -> None:
 def test_threads(
     cores: int, wanted: str | None, count: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: range(cores), raising=False)
-    monkeypatch.setattr(workers.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
     monkeypatch.delenv(workers.THREADS, raising=False)
     if wanted is not None:
         monkeypatch.setenv(workers.THREADS, wanted)

@@ -92,8 +92,10 @@ def test_equals_the_authors_code(case: dict[str, Any]) -> None:
             if value.requires_grad:
                 value.backward()
             for name, key in step["expected"].items():
-                want: Any = None if key is None else [arrays[each] for each in key]
-                if isinstance(key, str):
+                want: Any = None
+                if isinstance(key, list):
+                    want = [arrays[each] for each in key]
+                elif key is not None:
                     want = arrays[key]
                 have = found(name, loss, value, inputs)
                 compare(f"step {number}: {name}", have, want, case)

@@ -23,7 +23,7 @@ def test_latex() -> None:
     text = latex(COLUMNS, "50 % of it", ["A note.", "Another_one."])
     assert text.splitlines() == [
         r"\begin{table}[tbp]",
-        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
         r"\caption{50 \% of it}",
         r"\begin{tabular}{@{}lr@{}}",
         r"\toprule",

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import time
 from typing import Any
 
@@ -151,6 +152,7 @@ def _connected(address: str) -> Any:
         import ray.util.queue
     except ImportError as error:
         raise Fault("--ray needs Ray: pip install 'relatum[ray]'") from error
+    _reach(address)
     try:
         ray.init(
             address=address,
@@ -161,6 +163,17 @@ def _connected(address: str) -> Any:
     except Exception as error:
         raise Fault(f"no Ray cluster answers at {address!r}: {first_line(error)}") from error
     return ray
+
+
+def _reach(address: str) -> None:
+    """Knock where the cluster is said to be: Ray itself would do so for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10.0).close()
+    except (OSError, OverflowError) as error:
+        raise Fault(f"no Ray cluster answers at {address!r}: {first_line(error)}") from error
 
 
 def _queue_of(ray: Any) -> Any:

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import connection, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -33,9 +33,8 @@ class _Worker:
 
     device: torch.device
     process: BaseProcess | None = None
-    pipe: "Connection | None" = None
+    pipe: Connection | None = None
     key: str | None = None
-    told: list[tuple[str, Message]] = field(default_factory=list)
 
 
 class Processes:
@@ -116,24 +115,23 @@ class Processes:
 
 def _read(worker: _Worker) -> Iterator[tuple[str, Message]]:
     """All that lies in a worker's pipe."""
-    assert worker.pipe is not None
-    assert worker.key is not None
+    key, pipe = worker.key, worker.pipe
+    assert key is not None
+    assert pipe is not None
     try:
-        while worker.key is not None and worker.pipe.poll():
-            message = worker.pipe.recv()
-            key = worker.key
-            if isinstance(message, BaseException):
+        while worker.key is not None and pipe.poll():
+            message = pipe.recv()
+            if isinstance(message, Result | BaseException):
                 worker.key = None
+            if isinstance(message, BaseException):
                 if not isinstance(message, Fault):
                     _end(worker)
                 raise message
-            if isinstance(message, Result):
-                worker.key = None
-                if message.unsound:
-                    _end(worker)
+            if isinstance(message, Result) and message.unsound:
+                _end(worker)
             yield key, message
     except (EOFError, OSError):
-        key, worker.key = worker.key, None
+        worker.key = None
         yield key, Died(_end(worker))
 
 

@@ -124,7 +124,10 @@ def _methods(text: str) -> tuple[str, ...]:
     from relatum.grammar import split
     from relatum.methods import METHODS
 
-    return tuple(METHODS) if text == "all" else tuple(split(text))
+    if text != "all":
+        return tuple(split(text))
+    # what is of the family "task" beside "none" is no distillation, but transfer
+    return tuple(name for name, each in METHODS.items() if name == "none" or each.family != "task")
 
 
 def _baseline(wanted: str | None, methods: tuple[str, ...]) -> str:
@@ -207,8 +210,14 @@ def _refusals(cells: "list[Cell]", unable: "dict[str, Unable]") -> list[str]:
 def _conclude(folder: Path, grid: "Grid", progress: "Progress") -> None:
     """The table, where it lies, and a word on what failed."""
     from relatum.cli.report import report_benchmark
+    from relatum.types import Fault
 
-    report_benchmark(folder, grid)
+    try:
+        report_benchmark(folder, grid)
+    except Fault as fault:
+        if not progress.failed:
+            raise
+        typer.echo(f"no table: {fault}", err=True)  # what failed matters more than that
     if progress.failed:
         failed = f"{progress.failed} of {progress.total} cells failed"
         typer.echo(f"{failed}; mend what their lines say, and try them again by --resume", err=True)

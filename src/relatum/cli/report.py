@@ -61,6 +61,8 @@ def report_benchmark(folder: Path, grid: "Grid") -> None:
     console = Console()
     for table in terminal(*found):
         console.print(table)
+    if (pages := sum(len(each.pairs) for each in found)) > 1:
+        console.print(f"drawing {pages} pages, seconds each where runs are new", style="dim")
     page = write_benchmark(folder, runs, found)
     words = f"tables: {folder / 'table.md'}, .csv and .tex\nreport: {page}"
     console.print(words, highlight=False, soft_wrap=True)

@@ -95,6 +95,7 @@ class MobileNetV2(nn.Module):
             stem=Tap("conv1"),
             stages=stages,
             preactivations=stages,
+            final=Tap("conv2"),
         )
         self.norms = tuple(f"blocks.{place}.{GROUPS[place][1] - 1}.conv.7" for place in READ)
 

@@ -118,6 +118,7 @@ class ShuffleNetV2(nn.Module):
             stem=Tap("relu"),
             stages=map(Tap, stages),
             preactivations=(Tap(f"{block}.relu3", "input") for block in last),
+            final=Tap("relu2"),
         )
         self.norms = ()
 

@@ -101,6 +101,7 @@ class WideResNet(nn.Module):
             stem=Tap("conv1"),
             stages=map(Tap, ("block1", "block2", "block3")),
             preactivations=map(Tap, self.norms),
+            final=Tap("relu"),
         )
 
     def forward(self, images: Images) -> Logits:

@@ -80,7 +80,7 @@ def latex(columns: Sequence[Column], caption: str, notes: Sequence[str] = ()) ->
     return "\n".join(
         [
             r"\begin{table}[tbp]",
-            r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{latex_text(caption)}}}",
             rf"\begin{{tabular}}{{@{{}}{sides}@{{}}}}",
             r"\toprule",

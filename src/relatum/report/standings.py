@@ -113,15 +113,7 @@ def standings(
             nothing was measured; the runs of one label differ in more than their seed.
     """
     students = [record for record in records if record.label != TEACHER]
-    if not students:
-        raise Fault("standings need one finished run of a student at least, got none")
-    several = by_protocol(students)
-    if several[1:]:
-        kinds = " and ".join(_which(several))
-        raise Fault(f"one table is of one protocol, and these runs have {kinds}; make 'tables'")
-    metric = primary_of(students)
-    if metric is None:
-        raise Fault("standings need something that was measured on the test images")
+    metric = _metric(students)
     lost = [each for each in unfinished if each.label != TEACHER]
     seen = [*(each.label for each in students), *(each.label for each in lost)]
     tried = {*seeds, *(each.recipe.seed for each in students), *(each.seed for each in lost)}
@@ -141,6 +133,20 @@ def standings(
         pairs=tuple(maker.pair(pair, runs) for pair, runs in found),
         labels=maker.labels,
     )
+
+
+def _metric(students: Sequence[Record]) -> Metric:
+    """What runs of one protocol are compared by."""
+    if not students:
+        raise Fault("standings need one finished run of a student at least, got none")
+    several = by_protocol(students)
+    if several[1:]:
+        kinds = " and ".join(_which(several))
+        raise Fault(f"one table is of one protocol, and these runs have {kinds}; make 'tables'")
+    metric = primary_of(students)
+    if metric is None:
+        raise Fault("standings need something that was measured on the test images")
+    return metric
 
 
 def tables(

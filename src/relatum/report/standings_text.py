@@ -19,8 +19,8 @@ from relatum.report.standings import PairStandings, Standings
 from relatum.report.standings_notes import notes, pair_notes
 from relatum.report.words import number
 
-WIDE = 7
-"""Pairs beside each other in LaTeX, as the papers have it."""
+WIDE = 5
+"""Pairs beside each other in LaTeX: as many means with their spread as a page is wide."""
 VALIDATED, ON_TEST = "best_{}", "best_on_test_{}"
 """What records call the metric at the best epoch by validation, and by the test images."""
 PRINTED = "published %"

@@ -183,7 +183,7 @@ class _Run:
             found = measure.learnt(found, objective, self.recipe)
             metrics = {f"validation_{name}": value for name, value in found.items()}
         if self.recipe.watch_test:
-            metrics |= measure.watched(pair, objective, sets.test)
+            metrics |= measure.watched(pair, objective, self.recipe, sets.test)
         row = Row(
             stage=number,
             epoch=epoch.number,

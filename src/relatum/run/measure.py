@@ -19,6 +19,7 @@ from relatum.evaluate import (
     parameters,
     relation_gap,
 )
+from relatum.grammar import adopts
 from relatum.methods import Setting
 from relatum.objective import Objective
 from relatum.recipes.recipe import Recipe
@@ -172,9 +173,9 @@ def validate(
     return measure(student, teacher, setting, data, related=related)
 
 
-def watched(pair: Pair, objective: Objective, data: Resident) -> dict[str, float]:
+def watched(pair: Pair, objective: Objective, recipe: Recipe, data: Resident) -> dict[str, float]:
     """Accuracy on the test images after an epoch: noted, and nothing is chosen by it."""
-    if not (pair.setting.supervised and objective.reads_output("student")):
+    if not (pair.setting.supervised and _taught_output(objective, recipe)):
         return {}
     said = collect(pair.student, evaluation_batches(data).epoch(0), ("output",))
     assert said.labels is not None
@@ -193,9 +194,14 @@ def best_on_test(rows: list[Row]) -> dict[str, float]:
 
 def learnt(found: dict[str, float], objective: Objective, recipe: Recipe) -> dict[str, float]:
     """Without what is measured of the output, where nothing taught the student to give any."""
-    if recipe.epochs and objective.reads_output("student"):
+    if recipe.epochs and _taught_output(objective, recipe):
         return found
     return {name: value for name, value in found.items() if name not in OF_OUTPUT}
+
+
+def _taught_output(objective: Objective, recipe: Recipe) -> bool:
+    """A student that wears its teacher's classifier was taught by what enters that."""
+    return objective.reads_output("student") or adopts(recipe.method) is not None
 
 
 def chosen_by(setting: Setting, recipe: Recipe) -> str:

@@ -111,7 +111,8 @@ def _adopted(method: str, pair: Pair, recipe: Recipe, sets: Sets) -> Pair:
     adopt = METHODS[method].adopt
     assert adopt is not None
     images = _some(sets)
-    name = f"{method}({pair.student_name},{pair.teacher_name})"
+    teacher_name = pair.teacher_name.removesuffix(PRETRAINED)
+    name = f"{method}({pair.student_name},{teacher_name})"
     student = _tapped(name, adopt(pair.setting), student_input(recipe, sets), images)
     seen = shapes(student, images)
     says = _says(student, seen, images, pair.setting.classes, name)

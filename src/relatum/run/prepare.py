@@ -9,7 +9,7 @@ from torch import Tensor
 from relatum.data import Batches
 from relatum.distiller import Distiller
 from relatum.evaluate import macs
-from relatum.grammar import stages
+from relatum.grammar import adopts, stages
 from relatum.losses import SP
 from relatum.methods import TASK, Stage
 from relatum.recipes.plan import Alteration
@@ -70,7 +70,9 @@ class Prepared:
         terms = self.stages[-1].objective.terms
         if recipe.method != "none" and TASK not in terms:
             why = "no labels are used"
-            if self.pair.setting.classes is not None:
+            if adopts(recipe.method):
+                why = "its classifier is the teacher's"
+            elif self.pair.setting.classes is not None:
                 why = f"it puts out a{'n' * (self.pair.setting.student_says[0] == 'e')}"
                 why += f" {self.pair.setting.student_says}, no logits"
             notes.append(f"the student learns from its teacher alone: {why}")
