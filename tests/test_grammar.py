@@ -138,7 +138,7 @@ def test_taps() -> None:
     assert terms("sp@embedding")["sp"].on == "embedding"
     assert terms("sp@maps&embedding=2")["sp"].on == ("maps", "embedding")
     assert terms("sp@stages+rrkd@maps=2")["rrkd"].on == "maps"
-    with pytest.raises(Fault, match="need the tap 'nope'; they have"):
+    with pytest.raises(Fault, match="need the tap 'nope': the student has"):
         terms("sp@nope")
     with pytest.raises(Fault, match="need the tap 'nope'"):
         terms("kd@nope")

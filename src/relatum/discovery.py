@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from relatum.taps import Tap, Taps, at_rest, check_output, version_of
 from relatum.types import Images
 
+PASSES = (nn.Dropout, nn.Flatten, nn.Identity)
+"""What a vector leaves as it came, with the network at rest."""
+
 
 @dataclass(frozen=True)
 class _Seen:
@@ -62,7 +65,7 @@ def find_taps(network: nn.Module, images: Images) -> Taps:
     return taps
 
 
-def find_classifier(network: nn.Module, taps: Taps) -> str | None:
+def find_classifier(network: nn.Module, taps: Taps, *, directly: bool = False) -> str | None:
     """The path of the linear layer that turns a network's embedding into its output.
 
     It is the only linear layer from the embedding's place on, in the order in which the network
@@ -71,11 +74,15 @@ def find_classifier(network: nn.Module, taps: Taps) -> str | None:
     Args:
         network: any network.
         taps: its own, as ``find_taps`` gives them.
+        directly: only one that reads the embedding itself, with no activation between the two.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Dropout(), nn.Linear(3, 2))
-        >>> find_classifier(network, {"embedding": Tap("2", "input")})
+        >>> find_classifier(network, {"embedding": Tap("2", "input")}, directly=True)
         '3'
+        >>> find_classifier(network, {"embedding": Tap("0")})
+        '3'
+        >>> find_classifier(network, {"embedding": Tap("0")}, directly=True)  # a ReLU is between
     """
     tap = taps.get("embedding")
     if not isinstance(tap, Tap) or not tap.path:
@@ -84,8 +91,15 @@ def find_classifier(network: nn.Module, taps: Taps) -> str | None:
     behind = paths[paths.index(tap.path) :]
     if tap.at == "output":
         behind = [path for path in behind if not f"{path}.".startswith(f"{tap.path}.")]
-    linear = [path for path in behind if isinstance(network.get_submodule(path), nn.Linear)]
-    return linear[0] if len(linear) == 1 else None
+    modules = {path: network.get_submodule(path) for path in behind}
+    linear: list[str] = [path for path, module in modules.items() if isinstance(module, nn.Linear)]
+    if len(linear) != 1:
+        return None
+    between = [modules[path] for path in behind[: behind.index(linear[0])]]
+    leaves = [module for module in between if not list(module.children())]
+    if directly and not all(isinstance(leaf, PASSES) for leaf in leaves):
+        return None
+    return linear[0]
 
 
 def _dry_run(network: nn.Module, images: Images) -> tuple[list[_Seen], Tensor]:

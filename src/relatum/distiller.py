@@ -165,6 +165,11 @@ class Distiller:
         """What learns: the student's parameters and those of the losses."""
         return [each for each in self.learner.parameters() if each.requires_grad]
 
+    def named_parameters(self) -> dict[str, nn.Parameter]:
+        """All parameters of the learner, the student's by the names that its network gives them."""
+        named = self.learner.named_parameters()
+        return {name.removeprefix("student.network."): each for name, each in named}
+
     def rest(self, batch: Batch) -> Sequence[str]:
         """Mark the parameters that no term reaches as not learning, and name them.
 
@@ -178,7 +183,7 @@ class Distiller:
             awake = {parameter for module in self._awake for parameter in module.parameters()}
             for parameter in self.student.network.parameters():
                 parameter.requires_grad_(parameter.requires_grad and parameter in awake)
-        named = {n: p for n, p in self.learner.named_parameters() if p.requires_grad}
+        named = {n: p for n, p in self.named_parameters().items() if p.requires_grad}
         with at_rest(self.learner), torch.enable_grad():
             losses, _ = self(batch)
             grads = torch.autograd.grad(losses.total, list(named.values()), allow_unused=True)
@@ -187,7 +192,7 @@ class Distiller:
             raise Fault("no term of the objective reaches a parameter of the student")
         for name in idle:
             named[name].requires_grad_(False)
-        return [name.removeprefix("student.network.") for name in idle]
+        return idle
 
     def deployed(self) -> nn.Module:
         """What is evaluated and saved: the bare student."""

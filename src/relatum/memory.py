@@ -104,8 +104,8 @@ def draw(places_B: Tensor, count: int, key: Tensor, others: Tensor | int) -> Ten
     own_B = _mix(_mix(key.to(places_B.device, torch.int32, copy=True)) ^ places_B.int())
     chosen: list[Tensor] = []
     for places, own in _slices(size, places_B, own_B):
-        lots = _mix(every_N ^ own[:, None])
-        lots >>= 1  # so that none is as low as those of whom may not be chosen
+        lots = _mix(every_N ^ own[:, None])  # no two of a row alike: ties would go by the device
+        lots.clamp_min_(_LOWEST + 1)  # above those of whom may not be chosen
         if labels_N is None:
             lots.scatter_(1, places[:, None], _LOWEST)
         else:

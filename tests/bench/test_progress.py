@@ -90,6 +90,21 @@ def test_those_that_run_at_once_share_it_but_one_is_not_divided(clock: list[floa
     assert progress.time_left() == pytest.approx(100.0)
 
 
+def test_measuring_is_left_when_all_steps_are_taken(clock: list[float]) -> None:
+    """A finished cell of its kind took a minute, ten seconds of which were training."""
+    progress = Progress(2)
+    progress.took(cell(), 60.0)
+    progress.waiting = [cell(seed=1)]
+    progress.begin(progress.waiting[0])
+    (running,) = progress.running.values()
+    running.step(0, 100)
+    clock[0] += 10
+    running.step(100, 100)
+    assert progress.time_left() == pytest.approx(50.0)
+    clock[0] += 100
+    assert progress.time_left() == 0.0
+
+
 def test_in_a_line(clock: list[float]) -> None:
     progress = Progress(12, failed=1, refused=3, elsewhere=1)
     progress.took(cell(), 3600.0)

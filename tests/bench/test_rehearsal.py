@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import relatum.bench.rehearsal as place
 from relatum.bench.experiment import Cell
 from relatum.bench.grid import Grid
 from relatum.bench.pool import Died, Message, Result
@@ -55,15 +56,19 @@ def test_each_pair_is_built_once_and_those_that_train_alone_too(tmp_path: Path) 
     ]
 
 
-def test_what_has_begun_was_built_before(tmp_path: Path) -> None:
+def test_what_has_begun_was_built_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     some = cells(tmp_path, "none", "kd", seeds=(0,), pairs=PAIRS[:1])
     run_grid(some, tmp_path, Here(), Stop(), Written(), before={}, unable={})
     (tmp_path / FIRST / "kd" / "seed-0" / "record.json").unlink()
     before = finished(some, tmp_path)
     wanted = [cell for cell in some if cell.folder not in before]
-    pool = Here()
-    assert rehearse_grid(wanted, tmp_path, pool, Stop()) == {}
-    assert pool.keys == []
+    assert [cell.label for cell in wanted] == ["kd"]
+    monkeypatch.setattr(place, "_build", lambda *_: 1 / 0)
+    assert rehearse_grid(wanted, tmp_path, Here(), Stop()) == {}
+    # … but what all methods need is looked at all the same
+    (tmp_path / "teachers" / "digits-cnn-large" / "student.safetensors").write_bytes(b"x")
+    with pytest.raises(Fault, match="holds no readable weights"):
+        rehearse_grid(wanted, tmp_path, Here(), Stop())
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def test_a_whole_grid(tmp_path: Path) -> None:
     assert (record.label, record.recipe.epochs, record.recipe.scale) == ("kd", 1, 0.03)
     assert record.teacher is not None
     assert record.teacher.name == "digits-cnn-large"
+    assert not any(name.endswith("checkpoint.pt") for name in below(tmp_path))
     # and again: nothing of it is touched
     before = {name: (tmp_path / name).stat().st_mtime_ns for name in below(tmp_path)}
     again = Here()
@@ -131,13 +132,22 @@ def test_a_teacher_that_fails_takes_its_students_along(tmp_path: Path) -> None:
 def test_what_the_rehearsal_refused_is_not_run(tmp_path: Path) -> None:
     unable = {KD: Unable("refused", "no classes"), SP: Unable("failed", "ValueError: x", "trace")}
     pool, board = Here(scripted()), Written()
-    progress = ran(cells(tmp_path, "none", "kd", "sp"), tmp_path, pool, board, unable=unable)
-    assert pool.keys == [TEACHER, ALONE]
-    assert (progress.refused, progress.failed, progress.done) == (1, 1, 2)
+    some = cells(tmp_path, "none", "kd", "sp", "rrkd")
+    progress = ran(some, tmp_path, pool, board, unable=unable)
+    assert pool.keys == [TEACHER, ALONE, KD.replace("kd", "rrkd")]
+    assert (progress.refused, progress.failed, progress.done) == (1, 1, 3)
     assert board.notes == [f"{SP} failed: ValueError: x"]  # refusals were told before
     found = {each.label: each.kind for _, each in unfinished(tmp_path)}
     assert found == {"kd": "refused", "sp": "failed"}
     assert (tmp_path / SP / "traceback.txt").exists()
+
+
+def test_a_teacher_without_a_student_is_not_trained(tmp_path: Path) -> None:
+    unable = {KD: Unable("refused", "no classes"), SP: Unable("refused", "no maps")}
+    pool = Here(scripted())
+    progress = ran(cells(tmp_path, "kd", "sp"), tmp_path, pool, unable=unable)
+    assert pool.keys == []
+    assert (progress.refused, progress.total, progress.left) == (2, 2, 0)
 
 
 def test_a_cell_that_another_process_is_at_is_waited_for(

@@ -47,6 +47,14 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "report_benchmark", lambda *_: None)
 
 
+def test_help(does: Callable[..., str]) -> None:
+    said = does("bench", "--help")
+    assert "Usage: relatum bench" in said
+    for option in ("--pairs", "--methods", "--seeds", "--workers", "--ray", "--resume"):
+        assert option in said
+    assert "bench" in does("--help")
+
+
 def test_a_grid_its_refusals_and_its_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "own.py").write_text(
         "from torch import nn\n"
@@ -266,7 +274,7 @@ def test_a_board_on_a_terminal(tmp_path: Path) -> None:
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
-    process = shell.start(*LONG, cwd=tmp_path)
+    process = shell.start(*LONG, cwd=tmp_path, start_new_session=True)
     wait(process, partial(far, tmp_path / "out", 1, *CELLS))
     process.send_signal(signal.SIGSTOP)  # so that both are there when it looks
     process.send_signal(signal.SIGINT)
@@ -276,6 +284,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     assert process.returncode == 130, said
     assert said.splitlines()[-1].startswith("relatum: interrupted")
     assert "Traceback" not in said
-    time.sleep(0.5)
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
-    assert left.stdout == b""
+    began = time.monotonic()
+    while subprocess.run(["pgrep", "-s", str(process.pid)], capture_output=True).returncode == 0:
+        assert time.monotonic() - began < shell.PATIENCE  # somebody is left
+        time.sleep(0.05)

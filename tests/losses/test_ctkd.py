@@ -120,6 +120,13 @@ def test_the_objective_tells_it_how_far_the_training_is() -> None:
     assert float(loss.reversal) == pytest.approx(-0.5)
 
 
+def test_the_objective_tells_it_within_another_loss() -> None:
+    loss = CTKD()
+    objective = Objective(lskd=Term(LSKD(loss=loss)), kd=Term(LSKD()))
+    objective.at(0.0)
+    assert float(loss.reversal) == 0
+
+
 def test_around_it_logits_can_be_standardised() -> None:
     student, teacher, _ = waves()
     torch.testing.assert_close(

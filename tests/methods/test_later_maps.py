@@ -215,6 +215,26 @@ def test_srrl_keeps_a_frozen_copy_of_the_teachers_classifier() -> None:
     assert not own.weight.requires_grad
 
 
+def test_a_teachers_classifier_is_copied_without_what_hangs_on_it() -> None:
+    """Neither the hooks of its taps, nor a draw of the process's randomness."""
+    asked = setting()
+    assert asked.teacher_network is not None
+    randomness = torch.get_rng_state()
+    own = asked.teacher_classifier()
+    assert torch.equal(torch.get_rng_state(), randomness)
+    assert asked.teacher_network.network.get_submodule("fc")._forward_pre_hooks
+    assert not own._forward_pre_hooks
+
+
+def test_a_classifier_that_reads_an_activation_of_the_embedding_is_refused() -> None:
+    """The perceptron's embedding is what enters the ReLU before its classifier."""
+    network = create("mnist-mlp-1200", channels=1, size=28, classes=CLASSES)
+    assert isinstance(network.taps, dict)
+    teacher = Tapped(network, network.taps)
+    with pytest.raises(Fault, match="a linear layer that reads its embedding"):
+        setting(teacher_network=teacher).teacher_classifier()
+
+
 def test_srrl_reads_the_embedding_of_a_student_without_maps() -> None:
     asked = setting()
     student = {name: size for name, size in asked.student.items() if name != "maps"}

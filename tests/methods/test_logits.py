@@ -29,7 +29,7 @@ from relatum.objective import Objective, Term
 from relatum.taps import shapes
 from relatum.types import Fault
 from tests import toys
-from tests.methods.settings import AUTO, SETTING, TEACHER
+from tests.methods.settings import AUTO, SETTING, STUDENT, TEACHER
 
 # name -> (loss, its weight at the end, that of cross-entropy), from the papers and their code
 PUBLISHED: dict[str, tuple[type, float, float]] = {
@@ -133,9 +133,29 @@ def test_pairs_of_other_classes_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_another_tap_is_read_where_it_is_asked_for(name: str) -> None:
-    assert terms(name, replace(SETTING, on="embedding"))[name].on == "embedding"
+    as_wide = {"embedding": Size([2, 10])}
+    pair = replace(SETTING, student={**STUDENT, **as_wide}, teacher={**TEACHER, **as_wide})
+    assert terms(name, replace(pair, on="embedding"))[name].on == "embedding"
     with pytest.raises(Fault, match="this loss reads one layer"):
         terms(name, replace(SETTING, on="stages"))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_tap_that_gives_no_vectors_of_one_width_is_refused(name: str) -> None:
+    alike = replace(SETTING, teacher=STUDENT, on="maps")
+    for setting, given in (
+        (replace(SETTING, on="embedding"), "'embedding' gives 12 of the student and 64 of the"),
+        (alike, "'maps' gives 12x2x2 of the student and 12x2x2 of the teacher"),
+    ):
+        with pytest.raises(Fault, match=f"^{name} compares vectors of one width: {given}"):
+            terms(name, setting)
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_a_tap_without_a_number_for_every_class_is_refused(name: str) -> None:
+    setting = replace(SETTING, teacher=STUDENT, on="embedding")
+    with pytest.raises(Fault, match="'embedding' gives 12 numbers, and there are 10 classes"):
+        terms(name, setting)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

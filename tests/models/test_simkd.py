@@ -154,7 +154,8 @@ def test_saved_weights_load_again_by_the_name(tmp_path: Path) -> None:
         ("simkd(resnet8,resnet15)", "no model is called 'resnet15'"),
         ("simkd(mnist-mlp-32,resnet14)", "builds on the student's last feature map"),
         ("simkd(resnet8,mnist-ae-64)", "does not end in one linear layer"),
-        ("simkd(resnet8,mnist-mlp-32)", "whose classifier reads the mean of a feature map"),
+        ("simkd(resnet8,mnist-mlp-32)", "does not end in one linear layer that reads its"),
+        ("simkd(resnet8,mnist-linear-32)", "whose classifier reads the mean of a feature map"),
     ],
 )
 def test_names_that_cannot_be_built_are_refused(name: str, message: str) -> None:

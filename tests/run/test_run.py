@@ -201,6 +201,15 @@ def test_without_labels(recipe: Recipe, tmp_path: Path) -> None:
     assert {"gap_cosine", "cka"} <= set(record.metrics)
 
 
+def test_what_learns_in_one_stage_is_not_idle(recipe: Recipe, tmp_path: Path) -> None:
+    """AB's first stage does not reach the classifier, FT's second not the paraphraser."""
+    brief = recipe.but(epochs=1)
+    assert run(brief.but(method="ab"), tmp_path / "ab").idle == ()
+    assert run(brief.but(method="ft"), tmp_path / "ft").idle == ()
+    unlabelled = run(brief.but(method="ft", labels=False), tmp_path / "unlabelled")
+    assert set(unlabelled.idle) == {"fc.weight", "fc.bias"}
+
+
 def test_labels_that_may_not_be_used_change_nothing(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from relatum.checkpoint import Interrupted, Stop
 from relatum.fit import NotFinite
 from relatum.record import FAILURE, Record, Unfinished
 from relatum.run import Silent, run
+from relatum.run.claim import CHECKPOINT
 from relatum.run.lock import Taken
 from relatum.types import Fault, first_line
 from relatum.weights import write
@@ -114,9 +115,13 @@ def leave_word(
             (folder / TRACE).unlink(missing_ok=True)
 
 
-def forget(cell: Cell, out: Path) -> None:
-    """Take back what was said of earlier attempts: there is a record now."""
-    for name in (FAILURE, TRACE):
+def tidy(cell: Cell, out: Path) -> None:
+    """There is a record now: take back what was said of earlier attempts, and drop the checkpoint.
+
+    Nobody goes on from it any more, and those of thousands of cells, optimiser and heads
+    included, would take most of the room.
+    """
+    for name in (FAILURE, TRACE, CHECKPOINT):
         with contextlib.suppress(OSError):
             (out / cell.folder / name).unlink(missing_ok=True)
 

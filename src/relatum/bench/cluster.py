@@ -22,6 +22,8 @@ from relatum.types import Fault, first_line
 
 SLACK = 2
 """Tasks that wait at the cluster's door, so that one that can grow sees that it should."""
+TOLD = ("RELATUM_DATA",)
+"""Variables of the driver's environment that its tasks shall know."""
 REFRESH = 10.0
 """Seconds for which the size of the cluster is taken to stay the same."""
 
@@ -73,7 +75,9 @@ class Cluster:
         needs = {"num_gpus": part, "num_cpus": 0} if self._unit == "GPU" else {"num_cpus": part}
         # A process for each task: what an error on a GPU spoils ends with it.
         remote = self._ray.remote(max_calls=1, max_retries=0, **needs)(serve)
-        self._tasks[remote.remote(task, key, self._device, os.getcwd(), self._told)] = key
+        variables = {name: os.environ[name] for name in TOLD if name in os.environ}
+        place = (self._device, os.getcwd(), variables)
+        self._tasks[remote.remote(task, key, *place, self._told)] = key
 
     def wait(self, seconds: float) -> list[tuple[str, Message]]:
         """What tasks told, and what came of those that ended."""
@@ -112,8 +116,11 @@ class Cluster:
         self._ray.shutdown()
 
 
-def serve(task: Task, key: str, device: str, here: str, told: Any) -> Result:
+def serve(
+    task: Task, key: str, device: str, here: str, variables: dict[str, str], told: Any
+) -> Result:
     """What a process of the cluster does: one task, where the driver was started."""
+    os.environ.update(variables)
     stop = Stop()
 
     def note(*_: object) -> None:

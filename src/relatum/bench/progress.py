@@ -36,12 +36,15 @@ class Running:
     of: int = 0
     _since: float = 0.0
     _before: int = 0
+    _first: tuple[float, float] | None = None
+    """When it first trained here, and how much of it was done by then."""
 
     def step(self, done: int, of: int) -> None:
         """It is so far."""
         if not self.of or of != self.of or done < self.done:  # a training begins, or another
             self._since, self._before = monotonic(), done
         self.done, self.of = done, of
+        self._first = self._first or (self._since, self.share)
 
     @property
     def share(self) -> float:
@@ -55,6 +58,14 @@ class Running:
         if not self.of or taken < ENOUGH * self.of:
             return None
         return (monotonic() - self._since) / taken * self.of
+
+    def rest(self, whole: float) -> float:
+        """Seconds that are left of so many, by its steps; measuring is left when all are taken."""
+        by_steps = whole * (1 - self.share)
+        if self._first is None:
+            return by_steps
+        began, share = self._first
+        return max(by_steps, whole * (1 - share) - (monotonic() - began))
 
 
 @dataclass
@@ -103,23 +114,28 @@ class Progress:
         """Seconds until all is done, if as many run at once as have; ``None`` if none can tell.
 
         A cell is expected to take as long as the finished ones that are most like it, or as
-        running ones will at their present speed.
+        running ones will at their present speed, which says nothing of how long measuring takes.
         """
-        running = [(each, each.expected) for each in self.running.values()]
-        known = [(each.cell, whole) for each, whole in running if whole is not None]
-        means = [_means(alike, [*self.seconds, *known]) for alike in LIKENESSES]
+        speeds = [
+            (each.cell, whole)
+            for each in self.running.values()
+            if (whole := each.expected) is not None
+        ]
+        sources = [
+            (alike, _means(alike, known))
+            for alike in LIKENESSES
+            for known in (self.seconds, speeds)
+        ]
 
-        def of(cell: Cell) -> float | None:
-            found = (mean.get(alike(cell)) for alike, mean in zip(LIKENESSES, means, strict=True))
+        def expected(cell: Cell) -> float | None:
+            found = (means.get(alike(cell)) for alike, means in sources)
             return next((each for each in found if each is not None), None)
 
-        parts = [
-            (of(each.cell) if whole is None else whole, 1 - each.share) for each, whole in running
-        ]
-        parts += [(of(cell), 1.0) for cell in self.waiting]
-        rests = [whole * share for whole, share in parts if whole is not None]
-        if len(rests) < len(parts):
-            return None
+        rests: list[float] = []
+        for each in [*self.running.values(), *map(Running, self.waiting)]:
+            if (seconds := expected(each.cell)) is None:
+                return None
+            rests.append(each.rest(seconds))
         return max([sum(rests) / self.most, *rests])
 
 

@@ -14,6 +14,7 @@ from relatum.bench.experiment import Cell
 from relatum.bench.grid import TEACHER
 from relatum.bench.pool import Died, Pool, Result, Tell
 from relatum.checkpoint import Stop
+from relatum.recipes.recipe import Recipe
 from relatum.record import NAME
 from relatum.run.claim import RECIPE
 from relatum.run.networks import pair_of
@@ -85,14 +86,16 @@ class Unable:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """The task of building all methods of one pair. What it gives: who is unable, by label.
+    """The task of building a pair and its methods. What it gives: who is unable, by label.
 
     Attributes:
+        recipe: of any of the pair's cells.
         cells: one for each method.
         stand_in: in the teacher's place, if that is not trained yet.
         download: fetch the set if it is missing.
     """
 
+    recipe: Recipe
     cells: tuple[Cell, ...]
     stand_in: str | None
     download: bool = False
@@ -104,7 +107,7 @@ class Rehearsal:
             Fault: it is not for a method that something cannot be had, but for the set, a
                 network, the recipe, or a teacher; so nothing of the benchmark can begin.
         """
-        recipe = self.cells[0].recipe.but(method="none")
+        recipe = self.recipe.but(method="none")
         sets = sets_of(recipe, device, self.download)
         pair_of(recipe, sets, device, self.stand_in)
         training_batches(recipe, sets)
@@ -135,7 +138,7 @@ def rehearse_grid(
 ) -> dict[str, Unable]:
     """Build every method on every pair once, on one batch, before anything is trained.
 
-    What has begun to train already was built then, and is passed over.
+    A method that has begun to train already was built then, and is passed over.
 
     Args:
         cells: those that have no record.
@@ -159,13 +162,14 @@ def rehearse_grid(
         groups[f"{cell.teacher}--{cell.recipe.student}"][cell.label].append(cell)
     tasks = deque[tuple[str, Rehearsal]]()
     for key, methods in groups.items():
+        first = next(iter(methods.values()))[0]
         new = tuple(
             some[0]
             for some in methods.values()
             if not any((out / each.folder / RECIPE).exists() for each in some)
         )
-        if new:
-            tasks.append((key, Rehearsal(new, _stand_in(new[0], models), download)))
+        task = Rehearsal(first.recipe, new, _stand_in(first, models), download)
+        tasks.append((key, task))
     unable: dict[str, Unable] = {}
     of = len(tasks)
     for done, (key, found) in enumerate(_done(tasks, pool, stop), start=1):

@@ -5,8 +5,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
-from relatum.bench.attempt import Attempt, Outcome, forget, leave_word
+from relatum.bench.attempt import Attempt, Outcome, leave_word, tidy
 from relatum.bench.experiment import Cell
+from relatum.bench.grid import TEACHER
 from relatum.bench.pool import Died, Message, Note, Pool, Result, Steps
 from relatum.bench.progress import Progress
 from relatum.bench.rehearsal import Unable
@@ -105,17 +106,23 @@ class _Job:
     def begin(
         self, cells: Sequence[Cell], before: Mapping[str, Record], unable: Mapping[str, Unable]
     ) -> None:
-        """Sort the cells into what is done, what cannot be, and what waits."""
+        """Sort the cells into what is done, what cannot be, and what waits.
+
+        A teacher all of whose students are refused is not trained, and no cell any more.
+        """
         progress = self.progress
+        able = {_source(cell) for cell in cells if cell.folder not in unable}
         for cell in cells:
             if cell.folder in before:
                 progress.took(cell, before[cell.folder].seconds)
-                forget(cell, self._out)
+                tidy(cell, self._out)
             elif (why := unable.get(cell.folder)) is not None and why.kind == "failed":
                 self._fail(cell, why.reason, why.trace)
             elif why is not None:
                 progress.refused += 1
                 leave_word(cell, self._out, "refused", why.reason)
+            elif cell.label == TEACHER and str(self._out / cell.folder) not in able:
+                progress.total -= 1
             else:
                 progress.waiting.append(cell)
                 self._pending.add(str(self._out / cell.folder))
@@ -134,11 +141,10 @@ class _Job:
     def _next(self) -> Cell | None:
         """The first cell whose teacher is there; those whose teacher failed are given up."""
         for cell in [*self.progress.waiting]:
-            place = (cell.recipe.teacher or "").rpartition("@")[2]
-            if place in self._lost:
+            if _source(cell) in self._lost:
                 self.progress.waiting.remove(cell)
                 self._fail(cell, ORPHANED)
-            elif place not in self._pending:
+            elif _source(cell) not in self._pending:
                 return cell
         return None
 
@@ -167,7 +173,7 @@ class _Job:
             outcome = message.value
         if outcome.kind == "done":
             assert outcome.record is not None
-            forget(cell, self._out)
+            tidy(cell, self._out)
             self._pending.discard(str(self._out / cell.folder))
             self.progress.took(cell, outcome.seconds)
             self._board.end(cell, outcome.record, self.progress)
@@ -184,3 +190,8 @@ class _Job:
         self._lost.add(str(self._out / cell.folder))
         leave_word(cell, self._out, "failed", reason, trace)
         self._board.note(f"{cell.folder} failed: {reason}")
+
+
+def _source(cell: Cell) -> str:
+    """Where its teacher lies; empty for those that have none."""
+    return (cell.recipe.teacher or "").rpartition("@")[2]

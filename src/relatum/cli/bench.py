@@ -65,8 +65,9 @@ def bench(
     workers: Annotated[
         int,
         typer.Option(
-            help="Cells that run at once, each in a process of its own; with --ray, on every GPU"
-            " of the cluster, or on every processor where they run on processors."
+            help="Cells that run at once, each in a process of its own with its share of the"
+            " processors; with --ray, on every GPU of the cluster, or on every processor where"
+            " they run on processors."
         ),
     ] = 1,
     ray: Annotated[
@@ -186,6 +187,7 @@ def _run(
     before = finished(cells, folder)
     wanted = [cell for cell in cells if cell.folder not in before]
     if not wanted:
+        grid.save(folder)
         return Progress(len(cells), done=len(cells))
     # Ray has a handler for SIGTERM of its own, so ours comes after it.
     with closing(pool_of()) as pool, stop_on_signals() as stop, shown() as board:
@@ -215,7 +217,7 @@ def _conclude(folder: Path, grid: "Grid", progress: "Progress") -> None:
     try:
         report_benchmark(folder, grid)
     except Fault as fault:
-        if not progress.failed:
+        if not (progress.failed or progress.refused):
             raise
         typer.echo(f"no table: {fault}", err=True)  # what failed matters more than that
     if progress.failed:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
 from relatum.bench.experiment import Cell
 from relatum.bench.progress import Progress as Cells
@@ -27,16 +28,28 @@ def shown() -> Iterator[Board]:
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
-        with Progress(*columns, console=console, transient=True) as progress:
+        with Drawn(*columns, console=console, transient=True) as progress:
             yield Bars(progress)
     else:
         yield Lines()
 
 
-class Bars:
-    """One bar for all cells, and one for each that runs."""
+class Drawn(Progress):
+    """Bars below a line of text."""
 
-    def __init__(self, progress: Progress) -> None:
+    line = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """The line, then the bars."""
+        if self.line:
+            yield Text(self.line)
+        yield self.make_tasks_table(self.tasks)
+
+
+class Bars:
+    """The counts, one bar for all cells, and one for each that runs."""
+
+    def __init__(self, progress: Drawn) -> None:
         self._progress = progress
         self._whole: TaskID | None = None
         self._running: dict[str, TaskID] = {}
@@ -60,13 +73,15 @@ class Bars:
         if self._whole is None:
             self._whole = self._progress.add_task("cells", total=progress.total, said="")
         ended = progress.done + progress.failed + progress.refused
-        self._progress.update(self._whole, completed=ended, said=counts(progress))
+        said = f"{ended / max(progress.total, 1):.0%}"
+        self._progress.update(self._whole, total=progress.total, completed=ended, said=said)
+        self._progress.line = counts(progress)
         for folder in [each for each in self._running if each not in progress.running]:
             self._progress.remove_task(self._running.pop(folder))
         for folder, each in list(progress.running.items())[:SHOWN]:
             if folder not in self._running:
                 self._running[folder] = self._progress.add_task(f"  {folder}", total=1.0, said="")
-            said = f"{each.done}/{each.of}" if each.of else "begins"
+            said = f"{each.share:.0%}" if each.of else "begins"
             self._progress.update(self._running[folder], completed=each.share, said=said)
 
     def note(self, text: str) -> None:

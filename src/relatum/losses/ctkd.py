@@ -81,6 +81,7 @@ class CTKD(Wrapper):
 
     def at(self, progress: float) -> None:
         """Set λ for this point of the training, which runs from 0 to 1."""
+        super().at(progress)
         done = min(progress / self.ramp, 1.0) if self.ramp else 1.0
         self.reversal.fill_((math.cos(math.pi * done) - 1) / 2)
 

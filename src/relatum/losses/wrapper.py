@@ -1,6 +1,7 @@
 """A loss around another one: it changes the logits, the other one compares them."""
 
 import inspect
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -35,6 +36,12 @@ class Wrapper(nn.Module):
     @property
     def _name(self) -> str:
         return type(self).__name__
+
+    def at(self, progress: float) -> None:
+        """Tell the loss within how far the training is, from 0 to 1, if it wants to know."""
+        within: Any = self.loss
+        if hasattr(within, "at"):
+            within.at(progress)
 
     def given(self, student: Logits, teacher: Logits, labels: Labels | None) -> dict[str, Tensor]:
         """What the loss within is called with.

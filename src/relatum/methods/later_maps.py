@@ -116,6 +116,7 @@ def adopt(setting: Setting) -> nn.Module:
     student, teacher = setting.student_network, setting.teacher_network
     if student is None or teacher is None:
         raise Fault("simkd builds on a student's network and on its teacher's, and one is missing")
+    classifier = setting.teacher_classifier()
     if setting.supervised and not setting.shares_classes:
         raise Fault(
             "simkd's student speaks through the teacher's classifier, which tells other classes"
@@ -125,7 +126,6 @@ def adopt(setting: Setting) -> nn.Module:
     maps = student_map(student.taps)
     ((student_shape, teacher_shape),) = _stages(setting, "maps", _classified(setting))
     bare = copy.deepcopy(student).only(set()).network  # the copy's hooks go, the student's stay
-    classifier = setting.teacher_classifier()
     return SimKDStudent(bare, maps, tuple(student_shape), tuple(teacher_shape), classifier)
 
 

@@ -43,8 +43,9 @@ def kd(setting: Setting) -> tuple[Stage, ...]:
 def dkd(setting: Setting) -> tuple[Stage, ...]:
     """DKD: α 1, β 8 at temperature 4, weight 1 after a warm-up of 1/12 of the epochs (mdistiller).
 
-    β as for resnet32x4 → resnet8x4 and → ShuffleNets; it is 6 for vgg13 and WRN-40-2 to
-    students of their kind, 2 for resnet56 → resnet20 and resnet110 → resnet32.
+    β as for resnet32x4 → resnet8x4 and → ShuffleNets, ResNet50 → MobileNetV2 and WRN-40-2 →
+    ShuffleNetV1; it is 6 for vgg13 → vgg8 and → MobileNetV2 and for WRN-40-2 → WRNs, 2 for
+    resnet56 → resnet20 and resnet110 → resnet32.
     """
     return _labelled(setting, "dkd", DKD(), _warm(1.0))
 
@@ -70,7 +71,8 @@ def dist(setting: Setting) -> tuple[Stage, ...]:
 def lskd(setting: Setting) -> tuple[Stage, ...]:
     """Standardised logits: 0.1 · cross-entropy + 9 · LSKD at temperature 2 (the authors' code).
 
-    So for most pairs; temperature 3 for vgg13 → vgg8, and weight 1 for ResNet50 → MobileNetV2.
+    So for most pairs; temperature 3 for vgg13 → vgg8 and → MobileNetV2, and temperature 3 at
+    weight 1 for ResNet50 → MobileNetV2 (the names of their logs).
     """
     return _soft(setting, "lskd", LSKD(temperature=2.0), 9.0, task_weight=0.1)
 
@@ -135,6 +137,11 @@ def _labelled(
         raise Fault(
             f"{name} tells the label's class from the others, and there are no labels to use here;"
             " kd, dist and ttm need none"
+        )
+    if (width := setting.widths(on)[0]) != setting.classes:
+        raise Fault(
+            f"{name} tells the label's class from the others: {on!r} gives {width} numbers, and"
+            f" there are {setting.classes} classes; name another tap"
         )
     return distil(setting, {name: Term(loss, on=on, weight=weight)})
 

@@ -13,7 +13,9 @@ INITIALISATION = 1 / 8
 
 def sp(setting: Setting) -> tuple[Stage, ...]:
     """SP: weight 3000 on the last feature map (RepDistiller), or on the embedding without one."""
-    return distil(setting, {"sp": Term(SP(), on=setting.tap("maps", "embedding"), weight=3000.0)})
+    on = setting.tap("maps", "embedding")
+    setting.layers(on)  # refuses networks that differ in their number
+    return distil(setting, {"sp": Term(SP(), on=on, weight=3000.0)})
 
 
 def fitnet(setting: Setting) -> tuple[Stage, ...]:

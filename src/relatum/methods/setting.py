@@ -1,6 +1,5 @@
 """What may be asked of a pair of networks, and what a method makes of it."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -61,8 +60,11 @@ class Setting:
             names = {on} if isinstance(on, str) else set(on)
             if all(names <= set(each) for each in self._pair()):
                 return on
-        lists = " and ".join(", ".join(sorted(each)) for each in self._pair())
-        raise Fault(f"both networks need the tap {_named(wanted[0])}; they have {lists}")
+        student, teacher = (", ".join(sorted(each)) for each in self._pair())
+        raise Fault(
+            f"both networks need the tap {_named(wanted[0])}: the student has {student}, the"
+            f" teacher {teacher}; name one that both have (METHOD@TAP)"
+        )
 
     def layer(self, usual: str) -> On:
         """As ``tap``, for a loss that reads one layer.
@@ -135,14 +137,17 @@ class Setting:
             Fault: there is no such linear layer.
         """
         tapped = self.teacher_network
-        path = None if tapped is None else find_classifier(tapped.network, tapped.taps)
+        path = None
+        if tapped is not None:
+            path = find_classifier(tapped.network, tapped.taps, directly=True)
         if tapped is not None and path is not None:
             found = tapped.network.get_submodule(path)
             assert isinstance(found, nn.Linear)
-            own = copy.deepcopy(found).requires_grad_(False)
-            own._forward_hooks.clear()
-            own._forward_pre_hooks.clear()
-            return own
+            # no deepcopy, which would take its hooks along and with them the whole network
+            size, bias, weight = (found.in_features, found.out_features), found.bias, found.weight
+            own = nn.Linear(*size, bias is not None, device="meta", dtype=weight.dtype)
+            own.to_empty(device=weight.device).load_state_dict(found.state_dict())
+            return own.requires_grad_(False)
         raise Fault(
             "this method uses the teacher's classifier, and this teacher does not end in a linear"
             " layer that reads its embedding"
@@ -173,7 +178,8 @@ class Setting:
         """Where a loss on logits reads them: the output, or the tap that was asked for.
 
         Raises:
-            Fault: the networks do not give logits over the same classes.
+            Fault: the networks do not give logits over the same classes, or there is no vector of
+                one width where the tap was asked for.
         """
         if self.on is None and not self.shares_classes:
             raise Fault(
@@ -182,7 +188,14 @@ class Setting:
                 f" {_said(self.teacher_says, self.teacher)}"
                 f"{'' if self.same_classes else ' of other classes'}"
             )
-        return self.layer("output")
+        on = self.layer("output")
+        student, teacher = self.sizes(on)
+        if len(student) != 2 or student != teacher:
+            raise Fault(
+                f"{name} compares vectors of one width: {on!r} gives {_numbers(student)} of the"
+                f" student and {_numbers(teacher)} of the teacher; name another tap"
+            )
+        return on
 
 
 @dataclass(frozen=True)
@@ -232,7 +245,8 @@ def initialised(
     """
     if not setting.supervised:
         raise Fault(
-            f"{name} only initialises a student, which then learns from labels: this one has none"
+            f"{name} only initialises a student, which then learns from labels: it needs them, and"
+            " a student with logits; at, nst and sp need neither"
         )
     first = Stage(Objective(**terms), share=share, schedule="constant")
     return first, Stage(Objective(**task(setting)))
@@ -247,6 +261,10 @@ def _maps(shapes: Shapes, on: On, who: str) -> list[Size]:
         value = shapes[name]
         found.extend(Size(each[1:]) for each in ([value] if isinstance(value, Size) else value))
     return found
+
+
+def _numbers(size: Size) -> str:
+    return "x".join(map(str, size[1:])) or "one number"
 
 
 def _named(on: On) -> str:

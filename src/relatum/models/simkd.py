@@ -102,10 +102,13 @@ def joined(student: nn.Module, teacher: nn.Module, images: Images) -> SimKDStude
     """
     student_taps, teacher_taps = find_taps(student, images), find_taps(teacher, images)
     maps = student_map(student_taps)
-    path = find_classifier(teacher, teacher_taps)
+    path = find_classifier(teacher, teacher_taps, directly=True)
     classifier = None if path is None else teacher.get_submodule(path)
     if not isinstance(classifier, nn.Linear):
-        raise Fault("simkd: the teacher does not end in one linear layer, which it could hand on")
+        raise Fault(
+            "simkd: the teacher does not end in one linear layer that reads its embedding, which it"
+            " could hand on"
+        )
     with _tapped(student, student_taps) as tapped:
         student_shape = _shape(shapes(tapped, images), "maps")
     with _tapped(teacher, teacher_taps) as tapped:

@@ -56,8 +56,8 @@ def claim(recipe: Recipe, folder: Path, resume: bool, overwrite: bool) -> Record
         weights = weights_of(text) if text else None
         if weights is not None and known and known not in _fingerprints(weights):
             raise Fault(
-                f"{folder} holds a run that {what}; replace it by --overwrite, or choose another"
-                " --out"
+                f"{folder} holds a run that {what}; delete it or replace it by --overwrite, or"
+                " choose another --out"
             )
     return record
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save
+from torch import nn
 
 from relatum.checkpoint import Saver, Stop
 from relatum.distiller import Distiller
@@ -90,14 +91,18 @@ class _Run:
     def go(self, download: bool, overwrite: bool) -> Record:
         ready = prepare(self.recipe, self.device, download)
         rows: list[Row] = []
-        idle: set[str] = set()
+        idle: dict[str, nn.Parameter] = {}
+        learnt: set[nn.Parameter] = set()
         for number, stage in enumerate(ready.stages):
             distiller, resting = ready.distiller(stage, self.alter)
-            idle |= set(resting)
+            named = distiller.named_parameters()
+            idle |= {name: named[name] for name in resting}
+            learnt |= set(distiller.parameters())
             if not number:  # all that could be refused was not
                 self._begin(overwrite)
             self._train(number, stage, distiller, ready, rows)
-        return self._finish(ready, rows, tuple(sorted(idle)))
+        never = (name for name, parameter in idle.items() if parameter not in learnt)
+        return self._finish(ready, rows, tuple(sorted(never)))
 
     def _begin(self, overwrite: bool) -> None:
         """Clear the folder of what is not wanted and of what a killed process left half written."""
