@@ -2,6 +2,7 @@
 
 from relatum.losses import CC, CRD, DCD, EGA, ITRD, KD, LP, PKT, RKD, RRD, RRKD, VkD
 from relatum.losses.crd import most_negatives
+from relatum.methods.method import Method
 from relatum.methods.setting import Setting, Stage, distil
 from relatum.objective import Term
 
@@ -112,3 +113,22 @@ def _rrd(year: str, setting: Setting) -> Term:
     # 16,384 of CIFAR's 50,000: a queue that outlives an epoch holds samples twice
     size = min(16384, max(setting.samples // 3, 1))
     return Term(RRD.preset(year, *setting.widths(on), queue_size=size), on=on)
+
+
+_RRD = "Giakoumoglou & Stathaki, arXiv 2407.12073"
+
+EMBEDDING: dict[str, Method] = {
+    "rrkd": Method(rrkd, RRKD, "embedding", 2023, "Ramos et al., CORES 2023"),
+    "rrd": Method(rrd, RRD, "embedding", 2024, _RRD),
+    "rrd-2024": Method(rrd_2024, RRD, "embedding", 2024, _RRD),
+    "lp": Method(lp, LP, "embedding", 2018, "Chen et al., arXiv 1812.06597"),
+    "rkd": Method(rkd, RKD, "embedding", 2019, "Park et al., CVPR 2019, arXiv 1904.05068"),
+    "pkt": Method(pkt, PKT, "embedding", 2018, "Passalis & Tefas, ECCV 2018, arXiv 1803.10837"),
+    "cc": Method(cc, CC, "embedding", 2019, "Peng et al., ICCV 2019, arXiv 1904.01802"),
+    "cc-rbf": Method(cc_rbf, CC, "embedding", 2019, "Peng et al., ICCV 2019, arXiv 1904.01802"),
+    "crd": Method(crd, CRD, "embedding", 2020, "Tian et al., ICLR 2020, arXiv 1910.10699"),
+    "ega": Method(ega, EGA, "embedding", 2022, "Ma et al., BMVC 2022, arXiv 2211.13264"),
+    "itrd": Method(itrd, ITRD, "embedding", 2022, "Miles et al., BMVC 2022, arXiv 2112.00459"),
+    "dcd": Method(dcd, DCD, "embedding", 2024, "Giakoumoglou & Stathaki, arXiv 2407.11802"),
+    "vkd": Method(vkd, VkD, "embedding", 2024, "Miles et al., CVPR 2024, arXiv 2403.06213"),
+}

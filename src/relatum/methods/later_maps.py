@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from torch import Size, Tensor, nn
 
 from relatum.losses import ICKD, KD, OFD, SRRL, OFDMargin, ReviewKD, SemCKD, SimKD
+from relatum.methods.method import Method
 from relatum.methods.setting import Setting, Stage, distil
 from relatum.models.simkd import SimKDStudent, classified_map, student_map
 from relatum.objective import Objective, On, Term
@@ -181,3 +182,15 @@ def _sizes(shapes: Shapes, on: On, ranks: tuple[int, ...]) -> list[Size]:
                 f" {'x'.join(map(str, size)) or 'one number'} a sample; name another tap"
             )
     return found
+
+
+LATER_MAPS: dict[str, Method] = {
+    "ofd": Method(ofd, OFD, "maps", 2019, "Heo et al., ICCV 2019, arXiv 1904.01866"),
+    "semckd": Method(semckd, SemCKD, "maps", 2020, "Chen et al., AAAI 2021, arXiv 2012.03236"),
+    "srrl": Method(srrl, SRRL, "maps", 2021, "Yang et al., ICLR 2021"),
+    "reviewkd": Method(
+        reviewkd, ReviewKD, "maps", 2021, "Chen et al., CVPR 2021, arXiv 2104.09044"
+    ),
+    "ickd": Method(ickd, ICKD, "maps", 2021, "Liu et al., ICCV 2021, arXiv 2202.03680"),
+    "simkd": Method(simkd, SimKD, "maps", 2022, "Chen et al., CVPR 2022, arXiv 2203.14001", adopt),
+}

@@ -14,9 +14,11 @@ from relatum.losses import (
     TTM,
     WSLD,
     WTTM,
+    CrossEntropy,
     LumiNet,
     Reconstruction,
 )
+from relatum.methods.method import Method
 from relatum.methods.setting import Setting, Stage, distil, task
 from relatum.objective import Objective, Term
 from relatum.schedules import Schedule, constant, warmup
@@ -150,3 +152,22 @@ def _warm(weight: float) -> Schedule:
     """From nothing to the weight over 20 of the benchmark's 240 epochs."""
     ramp = warmup(20 / 240, constant())
     return lambda progress: weight * ramp(progress)
+
+
+LOGITS: dict[str, Method] = {
+    "none": Method(none, CrossEntropy, "task", 0, ""),
+    "kd": Method(kd, KD, "logits", 2015, "Hinton et al., arXiv 1503.02531"),
+    "wsld": Method(wsld, WSLD, "logits", 2021, "Zhou et al., ICLR 2021, arXiv 2102.00650"),
+    "dkd": Method(dkd, DKD, "logits", 2022, "Zhao et al., CVPR 2022, arXiv 2203.08679"),
+    "dist": Method(dist, DIST, "logits", 2022, "Huang et al., NeurIPS 2022, arXiv 2205.10536"),
+    "ctkd": Method(ctkd, CTKD, "logits", 2022, "Li et al., AAAI 2023, arXiv 2211.16231"),
+    "nkd": Method(nkd, NKD, "logits", 2023, "Yang et al., ICCV 2023, arXiv 2303.13005"),
+    "mlkd": Method(mlkd, MLKD, "logits", 2023, "Jin et al., CVPR 2023"),
+    "luminet": Method(
+        luminet, LumiNet, "logits", 2023, "Hossain et al., TMLR 2025, arXiv 2310.03669"
+    ),
+    "ttm": Method(ttm, TTM, "logits", 2024, "Zheng & Yang, ICLR 2024, arXiv 2402.11148"),
+    "wttm": Method(wttm, WTTM, "logits", 2024, "Zheng & Yang, ICLR 2024, arXiv 2402.11148"),
+    "lskd": Method(lskd, LSKD, "logits", 2024, "Sun et al., CVPR 2024, arXiv 2403.01427"),
+    "skd": Method(skd, SKD, "logits", 2026, "Jeong et al., CVPR 2026"),
+}

@@ -3,6 +3,7 @@
 from torch import Size
 
 from relatum.losses import AB, AT, FSP, FT, KDSVD, NST, SP, FitNet, Paraphraser, VIDStages
+from relatum.methods.method import Method
 from relatum.methods.setting import Setting, Stage, distil, initialised
 from relatum.objective import Objective, On, Term
 from relatum.types import Fault
@@ -135,3 +136,16 @@ def _same_channels(name: str, on: On, pairs: list[tuple[Size, Size]]) -> None:
 
 def _named(on: On) -> str:
     return on if isinstance(on, str) else "&".join(on)
+
+
+MAPS: dict[str, Method] = {
+    "fitnet": Method(fitnet, FitNet, "maps", 2015, "Romero et al., ICLR 2015, arXiv 1412.6550"),
+    "at": Method(at, AT, "maps", 2017, "Zagoruyko & Komodakis, ICLR 2017, arXiv 1612.03928"),
+    "nst": Method(nst, NST, "maps", 2017, "Huang & Wang, arXiv 1707.01219"),
+    "fsp": Method(fsp, FSP, "maps", 2017, "Yim et al., CVPR 2017"),
+    "kdsvd": Method(kdsvd, KDSVD, "maps", 2018, "Lee et al., ECCV 2018, arXiv 1807.06819"),
+    "ft": Method(ft, FT, "maps", 2018, "Kim et al., NeurIPS 2018, arXiv 1802.04977"),
+    "ab": Method(ab, AB, "maps", 2019, "Heo et al., AAAI 2019, arXiv 1811.03233"),
+    "vid": Method(vid, VIDStages, "maps", 2019, "Ahn et al., CVPR 2019, arXiv 1904.05835"),
+    "sp": Method(sp, SP, "maps", 2019, "Tung & Mori, ICCV 2019, arXiv 1907.09682"),
+}

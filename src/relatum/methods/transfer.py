@@ -1,6 +1,8 @@
 """What a trained network's features are worth on other images: its classifier learns anew."""
 
 from relatum.discovery import find_classifier
+from relatum.losses import CrossEntropy
+from relatum.methods.method import Method
 from relatum.methods.setting import Setting, Stage, task
 from relatum.objective import Objective
 from relatum.types import Fault
@@ -37,3 +39,11 @@ def _linear(name: str, setting: Setting, *, drifting: bool) -> tuple[Stage, ...]
             " end in one"
         )
     return (Stage(Objective(**task(setting)), only=(path,), drifting=drifting),)
+
+
+_CRD = "Tian et al., ICLR 2020, arXiv 1910.10699"
+
+TRANSFER: dict[str, Method] = {
+    "linear": Method(linear, CrossEntropy, "task", 2020, _CRD),
+    "linear-drifting": Method(linear_drifting, CrossEntropy, "task", 2020, _CRD),
+}

@@ -1,0 +1,40 @@
+"""What is known of a method besides what it does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from relatum.methods.setting import Setting, Stage
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method by its name: how it is built, and where it comes from.
+
+    Attributes:
+        build: from a setting to its stages.
+        loss: what it adds to the student's own task.
+        family: what it compares: ``"logits"``, ``"embedding"`` or ``"maps"``; ``"task"`` where
+            it compares nothing, so that it joins with no other method.
+        year: of its first publication.
+        paper: authors, venue, arXiv's number.
+        adopt: for a method that puts another network in the student's place, as SimKD does:
+            from a setting to that network, whose name is then ``METHOD(STUDENT,TEACHER)``.
+    """
+
+    build: Callable[[Setting], tuple[Stage, ...]]
+    loss: type[nn.Module]
+    family: str
+    year: int
+    paper: str
+    adopt: Callable[[Setting], nn.Module] | None = None
+
+    def __call__(self, setting: Setting) -> tuple[Stage, ...]:
+        """Its stages for a setting."""
+        return self.build(setting)
+
+    @property
+    def summary(self) -> str:
+        """What it is, in a line."""
+        return (self.build.__doc__ or "").strip().splitlines()[0]
