@@ -17,6 +17,7 @@ from relatum.losses import (
     LSKD,
     MLKD,
     NKD,
+    RLD,
     SKD,
     TTM,
     WSLD,
@@ -43,10 +44,11 @@ PUBLISHED: dict[str, tuple[type, float, float]] = {
     "ttm": (TTM, 45.0, 1.0),
     "wttm": (WTTM, 2.25, 1.0),
     "lskd": (LSKD, 9.0, 0.1),
+    "rld": (RLD, 1.0, 1.0),
     "skd": (SKD, 0.9, 0.1),
 }
-LABELLED = {"dkd", "nkd", "wsld"}
-WARMED = {"dkd", "luminet"}
+LABELLED = {"dkd", "nkd", "rld", "wsld"}
+WARMED = {"dkd", "luminet", "rld"}
 
 
 def objective(name: str, setting: Setting = SETTING) -> Objective:
@@ -85,6 +87,7 @@ def test_warmed_up_over_20_of_240_epochs(name: str) -> None:
 
 def test_settings_of_losses_are_the_published() -> None:
     assert (loss("dkd").alpha, loss("dkd").beta, loss("dkd").temperature) == (1, 8, 4)
+    assert (loss("rld").alpha, loss("rld").beta, loss("rld").temperature) == (1, 8, 4)
     assert (loss("nkd").gamma, loss("nkd").temperature) == (1.5, 1)
     assert loss("wsld").temperature == 4
     assert (loss("dist").beta, loss("dist").gamma, loss("dist").temperature) == (1, 1, 4)

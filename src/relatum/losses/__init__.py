@@ -26,6 +26,7 @@ from relatum.losses.ofd import OFD, OFDMargin
 from relatum.losses.pkt import PKT
 from relatum.losses.review import HCL, ReviewKD
 from relatum.losses.rkd import RKD, RKDAngle, RKDDistance
+from relatum.losses.rld import RLD
 from relatum.losses.rrd import RRD
 from relatum.losses.rrkd import RRKD
 from relatum.losses.semckd import SemCKD
@@ -64,6 +65,7 @@ __all__ = [
     "OFD",
     "PKT",
     "RKD",
+    "RLD",
     "RRD",
     "RRKD",
     "SKD",

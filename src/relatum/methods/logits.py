@@ -10,6 +10,7 @@ from relatum.losses import (
     LSKD,
     MLKD,
     NKD,
+    RLD,
     SKD,
     TTM,
     WSLD,
@@ -98,6 +99,11 @@ def wttm(setting: Setting) -> tuple[Stage, ...]:
     return _soft(setting, "wttm", WTTM(gamma=0.1), 2.25)
 
 
+def rld(setting: Setting) -> tuple[Stage, ...]:
+    """RLD: α 1, β 8 at temperature 4, weight 1 after a warm-up of 1/12 of the epochs (authors)."""
+    return _labelled(setting, "rld", RLD(), _warm(1.0))
+
+
 def skd(setting: Setting) -> tuple[Stage, ...]:
     """SKD: 0.1 · cross-entropy + 0.9 · both its terms (the authors' code, without its masks).
 
@@ -169,5 +175,6 @@ LOGITS: dict[str, Method] = {
     "ttm": Method(ttm, TTM, "logits", 2024, "Zheng & Yang, ICLR 2024, arXiv 2402.11148"),
     "wttm": Method(wttm, WTTM, "logits", 2024, "Zheng & Yang, ICLR 2024, arXiv 2402.11148"),
     "lskd": Method(lskd, LSKD, "logits", 2024, "Sun et al., CVPR 2024, arXiv 2403.01427"),
+    "rld": Method(rld, RLD, "logits", 2024, "Sun et al., ICCV 2025, arXiv 2408.07703"),
     "skd": Method(skd, SKD, "logits", 2026, "Jeong et al., CVPR 2026"),
 }

@@ -34,6 +34,17 @@ CASES: tuple[Case, ...] = (
         zero=True,
     ),
     Case(
+        loss=losses.RLD,
+        shapes=LABELLED,
+        others={"alpha": 2.0, "beta": 2.0, "temperature": 2.0, "confidence_temperature": 2.0},
+        refused=(
+            *NOT_POSITIVE,
+            {"confidence_temperature": 0.0},
+            {"alpha": -1.0},
+            {"beta": -1.0},
+        ),
+    ),
+    Case(
         loss=losses.NKD,
         shapes=LABELLED,
         others={"gamma": 1.0, "temperature": 2.0},
