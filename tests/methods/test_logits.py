@@ -154,7 +154,7 @@ def test_a_tap_that_gives_no_vectors_of_one_width_is_refused(name: str) -> None:
             terms(name, setting)
 
 
-@pytest.mark.parametrize("name", LABELLED)
+@pytest.mark.parametrize("name", sorted(LABELLED))
 def test_a_tap_without_a_number_for_every_class_is_refused(name: str) -> None:
     setting = replace(SETTING, teacher=STUDENT, on="embedding")
     with pytest.raises(Fault, match="'embedding' gives 12 numbers, and there are 10 classes"):
