@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from relatum.grammar import Part, parse, split, stages
+from relatum.grammar import Part, check_own, parse, split, stages
 from relatum.losses import KD, SP
 from relatum.methods import METHODS, Stage
 from relatum.objective import Term
@@ -57,9 +57,9 @@ def test_what_can_be_read(text: str, parts: list[Part]) -> None:
     [
         ("spp", "no method 'spp'; the nearest is 'sp'"),
         ("rrdk", "the nearest is 'rr"),
-        ("", "no method ''"),
-        ("sp+", "no method ''"),
-        ("+sp", "no method ''"),
+        ("", "a name is missing"),
+        ("sp+", "a name is missing"),
+        ("+sp", "a name is missing"),
         ("sp=", "'' is no weight"),
         ("sp=big", "'big' is no weight"),
         ("sp=1=2", "is no weight"),
@@ -303,3 +303,25 @@ def test_a_weight_keeps_the_warm_up() -> None:
     assert term.weight_at(0.0) == 0.0
     assert 0.0 < term.weight_at(1 / 24) < 3.0
     assert term.weight_at(0.5) == term.weight_at(1.0) == 3.0
+
+
+def test_a_name_in_capitals_finds_its_own() -> None:
+    with pytest.raises(Fault, match="the nearest is 'kd'"):
+        parse("KD")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("loss = 3", "is no loss: wanted a class"),
+        ("def broken(:", "cannot be imported: SyntaxError"),
+        ("raise SystemExit(3)", "cannot be imported: SystemExit"),
+        ("other = 3", "has no 'loss'"),
+    ],
+)
+def test_ones_own_loss_is_looked_for_early(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "mine.py").write_text(content)
+    with pytest.raises(Fault) as caught:
+        check_own(f"kd+{tmp_path}/mine.py:loss")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -15,7 +15,7 @@ from relatum.imports import from_path
 from relatum.methods import METHODS, TASK, Setting, Stage, task
 from relatum.objective import Objective, On, Term
 from relatum.schedules import Schedule
-from relatum.types import Fault
+from relatum.types import Fault, first_line
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ def _part(piece: str, text: str) -> Part:
     name, _, tap = name.partition("@")
     if name not in METHODS and name != TASK and ":" not in name:
         known = [*METHODS, TASK]
-        near = get_close_matches(name, known, n=1, cutoff=0) or known
+        if not name:
+            raise Fault(f"method {text!r}: a name is missing (relatum list methods)")
+        near = get_close_matches(name.lower(), known, n=1, cutoff=0) or known
         raise Fault(
             f"there is no method {name!r}; the nearest is {near[0]!r} (relatum list methods)"
         )
@@ -168,11 +170,33 @@ def _free(name: str, part: Part, taken: dict[str, Term]) -> str:
     return name
 
 
+def check_own(text: str) -> None:
+    """Import the users' own losses in a method's name, to see early that they are there.
+
+    Raises:
+        Fault: one cannot be imported, or is no module.
+    """
+    for part in parse(text):
+        if ":" in part.name:
+            _own(part.name)
+
+
+def _own(name: str) -> type[nn.Module]:
+    try:
+        made = from_path(name)
+    except Fault:
+        raise
+    except (Exception, SystemExit) as error:
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise Fault(f"{name} cannot be imported: {what}") from error
+    if not (isinstance(made, type) and issubclass(made, nn.Module)):
+        raise Fault(f"{name} is no loss: wanted a class derived from torch.nn.Module")
+    return made
+
+
 def _custom(part: Part, setting: Setting) -> tuple[str, Term]:
     """A user's own loss, built with the widths that its constructor asks for."""
-    made = from_path(part.name)
-    if not (isinstance(made, type) and issubclass(made, nn.Module)):
-        raise Fault(f"{part.name} is no loss: wanted a class derived from torch.nn.Module")
+    made = _own(part.name)
     wants = inspect.signature(made).parameters
     on = part.on or "embedding"
     own = replace(setting, on=on)

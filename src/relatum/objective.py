@@ -112,7 +112,8 @@ class Objective(nn.Module):
         self.losses = _modules(terms)
         self._needs = {name: _needs(name, term.loss) for name, term in terms.items()}
         self._scheduled = any(callable(term.weight) for term in terms.values())
-        self._moving: list[Any] = [each.loss for each in terms.values() if hasattr(each.loss, "at")]
+        losses: list[Any] = [each.loss for each in terms.values()]
+        self._moving = [loss for loss in losses if callable(getattr(loss, "at", None))]
         weights = [term.weight_at(0.0) for term in terms.values()]
         self.register_buffer("weights", torch.tensor(weights), persistent=False)
 

@@ -107,7 +107,10 @@ class Record(BaseModel):
         except OSError as error:
             raise Fault(f"{folder} holds no finished run: {path.name} is missing") from error
         except (ValidationError, UnicodeDecodeError) as error:
-            raise Fault(f"{path} is damaged, or of another version of relatum") from error
+            raise Fault(
+                f"{path} is damaged, or of another version of relatum; delete it, and --resume"
+                " makes it again"
+            ) from error
 
 
 class Unfinished(BaseModel):

@@ -16,7 +16,7 @@ from relatum.bench.pool import Died, Message, Note, Result, Steps
 from relatum.types import Fault
 from tests.bench.tasks import Dies, Raises, Says, Waits
 from tests.cli import shell
-from tests.cli.test_bench import CELLS, LONG, cells, far, no_report
+from tests.cli.test_bench import CELLS, LONG, begun, cells, far, no_report
 from tests.cli.test_kill import finish, folders, wait
 from tests.processes import ROOT
 
@@ -97,15 +97,13 @@ def test_the_driver_dies_and_is_started_again(
     short, names = [*LONG, "--methods", "none,kd"], CELLS[:3]  # the last option wins
     finish(short, whole, monkeypatch)
     out, arguments = broken / "out", [*short, "--resume"]
-    process = shell.start(*arguments, "--ray", "local", cwd=broken)
-    wait(process, partial(far, out, 3, *names))
-    process.kill()
-    process.communicate(timeout=shell.PATIENCE)
-    process = shell.start(*arguments, "--ray", "local", cwd=broken)
-    wait(process, partial(far, out, 5, *names[1:]))
-    process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=shell.PATIENCE)[1]
-    assert process.returncode == 143, said
+    with begun(*arguments, "--ray", "local", cwd=broken) as process:
+        wait(process, partial(far, out, 3, *names))
+    with begun(*arguments, "--ray", "local", cwd=broken) as process:
+        wait(process, partial(far, out, 3, *names[1:]))
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=shell.PATIENCE)[1]
+        assert process.returncode == 143, said
     line = "relatum: stopped by SIGTERM, and saved; go on with --resume"
     assert said.splitlines()[-1] == line
     assert not list(out.rglob("failure.json"))

@@ -121,6 +121,14 @@ def test_a_process_that_dies_over_a_pair(tmp_path: Path) -> None:
     assert reason == "on its first batch: its process was ended by SIGSEGV"
 
 
+def test_a_method_that_ends_its_process_is_told_from_the_others(tmp_path: Path) -> None:
+    bad = (SECOND, f"{SECOND} sp")
+    pool = Here(lambda key: Died("its process ended with exit code 0") if key in bad else None)
+    found = rehearse_grid(cells(tmp_path, "none", "kd", "sp", "rkd"), tmp_path, pool, Stop())
+    assert set(found) == {f"{SECOND}/sp/seed-0", f"{SECOND}/sp/seed-1"}
+    assert pool.keys[-3:] == [f"{SECOND} {name}" for name in ("kd", "sp", "rkd")]
+
+
 def test_it_stops_when_asked_to(tmp_path: Path) -> None:
     stop = Stop()
     stop.signum = 2

@@ -225,6 +225,6 @@ def test_a_teacher_that_fails(
     """What cannot be run without it is counted, and the reason is the teacher's own."""
     large, small = standard("digits")
     bad = (large.but(learning_rate=1e9), small)
-    monkeypatch.setattr("relatum.recipes.standard.standard", lambda dataset: bad)
+    monkeypatch.setattr("relatum.recipes.standard.standard", lambda *_, **__: bad)
     line = failed(capsys, "distill", "--method", "sp", "--seed", 0, "--epochs", 1, "--out", "out")
     assert "3 of 3 runs failed; teacher: the loss is" in line

@@ -6,7 +6,8 @@ import pty
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +25,7 @@ __all__ = ["folders"]  # a fixture
 
 PAIR = "digits-cnn-large--digits-cnn-small"
 TINY = ("--scale", "0.03", "--seeds", "1")
-LONG = ["bench", "digits", "--methods", "none,kd,rrd", "--seeds", "1", "--scale", "0.5"]
+LONG = ["bench", "digits", "--methods", "none,kd,rrd", "--seeds", "1"]  # of 30 epochs
 LONG += ["--out", "out"]
 CELLS = ["teachers/digits-cnn-large", "alone/digits-cnn-small/seed-0"]
 CELLS += [f"{PAIR}/{method}/seed-0" for method in ("kd", "rrd")]
@@ -166,6 +167,22 @@ def test_folders_that_are_something_else(here: Path, teacher: Path, refused: Ref
     assert "is damaged" in refused("bench", "digits", "--out", "out", "--resume")
 
 
+@contextmanager
+def begun(*arguments: object, cwd: Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """The command as a process in a session of its own, which does not outlive the block.
+
+    Its orphans may: they have its standard error too, so that is not read to its end.
+    """
+    process = shell.start(*arguments, cwd=cwd, start_new_session=True, **options)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
 def cells(out: Path, names: Sequence[str] = CELLS) -> dict[str, tuple[dict[str, Any], bytes]]:
     """Of every cell its record, without what depends on the hour and the place, and weights."""
     return {
@@ -198,20 +215,17 @@ def test_killed_again_and_again(
         (signal.SIGINT, partial(far, out, 8, *CELLS[2:])),
     ]
     for number, reached in moments:
-        process = shell.start(*arguments, cwd=broken, start_new_session=True)
-        wait(process, reached)
-        os.killpg(process.pid, number) if number == signal.SIGINT else process.kill()
-        if number == signal.SIGKILL:
-            process.wait(shell.PATIENCE)
-            assert process.stderr is not None
-            process.stderr.close()  # the orphans have it too
-            continue
-        said = process.communicate(timeout=shell.PATIENCE)[1]
-        assert process.returncode == 130, said
-        line = "relatum: stopped by SIGINT, and saved; go on with --resume"
-        assert said.splitlines()[-2:] == ["stopping: what runs is saved first", line]
-        assert "Traceback" not in said
-        assert not list(out.rglob("failure.json"))
+        with begun(*arguments, cwd=broken) as process:
+            wait(process, reached)
+            if number == signal.SIGKILL:
+                continue
+            os.killpg(process.pid, number)
+            said = process.communicate(timeout=shell.PATIENCE)[1]
+            assert process.returncode == 130, said
+            line = "relatum: stopped by SIGINT, and saved; go on with --resume"
+            assert said.splitlines()[-2:] == ["stopping: what runs is saved first", line]
+            assert "Traceback" not in said
+            assert not list(out.rglob("failure.json"))
     finish(arguments, broken, monkeypatch)
     assert cells(out) == cells(whole / "out")
     assert not list(out.rglob(".lock"))
@@ -222,15 +236,15 @@ def test_two_at_once_share_the_work(
 ) -> None:
     """Two commands on one folder: no cell is trained twice, both end well."""
     arguments = [*LONG, "--resume"]
-    other = shell.start(*arguments, cwd=here)
-    wait(other, partial(far, here / "out", 1, *CELLS))
-    code, _, lines = called(capsys, *arguments)
-    said = other.communicate(timeout=shell.PATIENCE)[1]
+    with begun(*arguments, cwd=here) as other:
+        wait(other, partial(far, here / "out", 1, *CELLS))
+        code, _, lines = called(capsys, *arguments)
+        said = other.communicate(timeout=shell.PATIENCE)[1]
     assert (code, other.returncode) == (0, 0), said
     assert not any("failed" in line for line in [*lines, *said.splitlines()])
     for name in CELLS:
         rows = (here / "out" / name / "metrics.jsonl").read_text().splitlines()
-        assert [json.loads(row)["epoch"] for row in rows] == list(range(1, 16))
+        assert [json.loads(row)["epoch"] for row in rows] == list(range(1, 31))
 
 
 def test_a_worker_that_is_killed_is_a_failed_cell(
@@ -274,16 +288,16 @@ def test_a_board_on_a_terminal(tmp_path: Path) -> None:
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
-    process = shell.start(*LONG, cwd=tmp_path, start_new_session=True)
-    wait(process, partial(far, tmp_path / "out", 1, *CELLS))
-    process.send_signal(signal.SIGSTOP)  # so that both are there when it looks
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGCONT)
-    said = process.communicate(timeout=shell.PATIENCE)[1]
-    assert process.returncode == 130, said
-    assert said.splitlines()[-1].startswith("relatum: interrupted")
-    assert "Traceback" not in said
+    with begun(*LONG, cwd=tmp_path) as process:
+        wait(process, partial(far, tmp_path / "out", 1, *CELLS))
+        process.send_signal(signal.SIGSTOP)  # so that both are there when it looks
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
+        said = process.communicate(timeout=shell.PATIENCE)[1]
+        assert process.returncode == 130, said
+        assert said.splitlines()[-1].startswith("relatum: interrupted")
+        assert "Traceback" not in said
     began = time.monotonic()
     while subprocess.run(["pgrep", "-s", str(process.pid)], capture_output=True).returncode == 0:
         assert time.monotonic() - began < shell.PATIENCE  # somebody is left

@@ -160,6 +160,8 @@ def _connected(address: str) -> Any:
     except ImportError as error:
         raise Fault("--ray needs Ray: pip install 'relatum[ray]'") from error
     _reach(address)
+    if address == "local":  # Ray's own default makes tasks wait for everybody else's
+        os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         ray.init(
             address=address,

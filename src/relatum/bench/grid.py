@@ -119,10 +119,12 @@ class Grid:
             fields["pairs"] = tuple(Pair(*pair) for pair in fields["pairs"])
             fields |= {name: tuple(fields[name]) for name in ("methods", "seeds")}
             return cls(**fields)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise Fault(f"{path} is damaged; delete it, and start the benchmark again") from error
+            raise Fault(
+                f"{path} is damaged; delete it, and give relatum bench again with --resume"
+            ) from error
 
 
 def _words(cell: Cell) -> str:

@@ -3,7 +3,7 @@
 import traceback
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -173,7 +173,7 @@ def rehearse_grid(
     unable: dict[str, Unable] = {}
     of = len(tasks)
     for done, (key, found) in enumerate(_done(tasks, pool, stop), start=1):
-        tell(done, of)
+        tell(min(done, of), of)
         for label, some in groups[key].items():
             why = found if isinstance(found, Unable) else found.get(label)
             unable |= {each.folder: why for each in some if why is not None}
@@ -183,18 +183,31 @@ def rehearse_grid(
 def _done(
     tasks: deque[tuple[str, Rehearsal]], pool: Pool, stop: Stop
 ) -> Iterator[tuple[str, dict[str, Unable] | Unable]]:
-    """What came of each task. The first goes ahead, so that one alone fetches what is missing."""
-    under_way, ahead = 0, True
+    """What came of each task. The first goes ahead, so that one alone fetches what is missing.
+
+    Where a method ends its process, every method of the pair is built again by itself, to see
+    which one it was.
+    """
+    under_way: dict[str, Rehearsal] = {}
+    pair: dict[str, str] = {}
+    ahead = True
     while tasks or under_way:
         stop.check()
         while tasks and pool.room and not (ahead and under_way):
-            pool.submit(*tasks.popleft())
-            under_way += 1
-        for key, message in pool.wait(0.2):
-            if isinstance(message, Result | Died):
-                under_way, ahead = under_way - 1, False
-            if isinstance(message, Died):
-                yield key, Unable("failed", f"on its first batch: {message.reason}")
-            elif isinstance(message, Result):
+            name, task = tasks.popleft()
+            under_way[name] = task
+            pool.submit(name, task)
+        for name, message in pool.wait(0.2):
+            if not isinstance(message, Result | Died):
+                continue
+            key, task, ahead = pair.get(name, name), under_way.pop(name), False
+            if isinstance(message, Result):
                 assert isinstance(message.value, dict)
                 yield key, message.value
+            elif len(task.cells) > 1:
+                alone = {f"{key} {each.label}": each for each in task.cells}
+                pair |= dict.fromkeys(alone, key)
+                tasks.extend((own, replace(task, cells=(each,))) for own, each in alone.items())
+            else:
+                why = Unable("failed", f"on its first batch: {message.reason}")
+                yield key, {task.cells[0].label: why} if task.cells else why

@@ -116,17 +116,20 @@ def bench(
     name = dataset.rstrip("/").split("/")[-1].replace(":", "-")
     folder = out or Path("runs") / f"bench-{name}"
     cells = grid.cells(folder)
-    _claim(folder, dataset, resume)
+    _claim(folder, dataset, resume, {cell.folder for cell in cells})
     progress = _run(grid, cells, folder, lambda: _pool(workers, ray, device), download)
     _conclude(folder, grid, progress)
 
 
 def _methods(text: str) -> tuple[str, ...]:
-    from relatum.grammar import split
+    from relatum.grammar import check_own, split
     from relatum.methods import METHODS
 
     if text != "all":
-        return tuple(split(text))
+        names = tuple(split(text))
+        for name in names:
+            check_own(name)
+        return names
     # what is of the family "task" beside "none" is no distillation, but transfer
     return tuple(name for name, each in METHODS.items() if name == "none" or each.family != "task")
 
@@ -141,14 +144,18 @@ def _baseline(wanted: str | None, methods: tuple[str, ...]) -> str:
     return wanted
 
 
-def _claim(folder: Path, dataset: str, resume: bool) -> None:
-    """Make sure that a folder is a benchmark's to write in, and that somebody said so."""
+def _claim(folder: Path, dataset: str, resume: bool, cells: set[str]) -> None:
+    """Make sure that a folder is a benchmark's to write in, and that somebody said so.
+
+    Runs whose benchmark nobody remembers may be gone on with where all are of its cells.
+    """
     from relatum.bench.grid import Grid
     from relatum.run.claim import RECIPE
     from relatum.types import Fault
 
-    if folder.exists() and not folder.is_dir():
-        raise Fault(f"{folder} is a file; choose another --out")
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir():
+        raise Fault(f"{there} is a file; choose another --out")
     before = Grid.load(folder)
     if before is not None and not resume:
         raise Fault(
@@ -156,7 +163,8 @@ def _claim(folder: Path, dataset: str, resume: bool) -> None:
         )
     if before is not None and before.dataset != dataset:
         raise Fault(f"{folder} holds a benchmark on {before.dataset}; choose another --out")
-    if before is None and next(folder.rglob(RECIPE), None) is not None:
+    runs = {str(path.parent.relative_to(folder)) for path in folder.rglob(RECIPE)}
+    if before is None and runs and not (resume and runs <= cells):
         raise Fault(f"{folder} holds runs of something else; choose another --out")
 
 

@@ -95,7 +95,7 @@ def seeds_of(seeds: str | None, seed: int | None, usual: tuple[int, ...]) -> tup
             raise Fault(f"--seeds wants a number or a list such as 0,1,2, got {seeds!r}") from None
         if "," not in seeds:
             if not 1 <= found[0] <= 1000:
-                raise Fault(f"--seeds {seeds}: wanted 1 to 1000 seeds, or a list such as {seeds},")
+                raise Fault(f"--seeds {seeds}: wanted 1 to 1000 seeds, or a list such as 0,1,2")
             found = tuple(range(found[0]))
     if len(set(found)) < len(found) or any(each < 0 for each in found):
         raise Fault(f"seeds are different whole numbers from 0 on, got {seeds or seed}")

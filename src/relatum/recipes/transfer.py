@@ -53,19 +53,19 @@ def transfer(
         >>> recipe.method, recipe.epochs, recipe.milestones, recipe.last_batch
         ('linear', 120, (30, 60, 90), 'kept')
     """
-    course = Recipe(
-        dataset=dataset,
-        augment=("crop", "flip"),
-        student=student,
-        begin=begin,
-        seed=seed,
-        epochs=120,
-        batch_size=64,
-        drop_last=False,
-        learning_rate=0.05,
-        momentum=0.9,
-        weight_decay=5e-4,
-        schedule="steps",
-        milestones=(30, 60, 90),
-    )
-    return course.but(**{**WAYS[way], **changes})
+    course: dict[str, Any] = {
+        "dataset": dataset,
+        "augment": ("crop", "flip"),
+        "student": student,
+        "begin": begin,
+        "seed": seed,
+        "epochs": 120,
+        "batch_size": 64,
+        "drop_last": False,
+        "learning_rate": 0.05,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "schedule": "steps",
+        "milestones": (30, 60, 90),
+    }
+    return Recipe.of({**course, **WAYS[way], **changes})

@@ -111,7 +111,7 @@ def _power(found: Standings, pair: PairStandings) -> Iterator[str]:
         )
     elif alone is None or alone.line is None:
         yield f"There is no run of {found.beside} to compare with."
-    elif pair.pooled is None and len(single) < len(pair.methods):
+    elif pair.pooled is None and any(each.line and each.line.n > 1 for each in pair.methods):
         yield "Seeds do not differ at all, so that there is no spread to test by."
     if pair.uneven is not None:
         other = pair.of(pair.uneven)

@@ -99,7 +99,7 @@ def _drawn(train: Resident, recipe: Recipe, classes: tuple[str, ...]) -> tuple[R
     if wanted > len(train):
         raise Fault(
             f"{wanted:,} samples are more than the {len(train):,} training images of"
-            f" {recipe.dataset}; draw fewer (--set samples={len(train)})"
+            f" {recipe.dataset}; draw at most {len(train)} (samples)"
         )
     order = torch.randperm(len(train), generator=generator(seed, "samples"))
     said = f"trained on {wanted:,} of {len(train):,} images, drawn by split_seed {seed}"
