@@ -78,7 +78,14 @@ def bench(
             " nodes share."
         ),
     ] = None,
-    set_: options.Set = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Change a field of the students' recipe: key=value. May be repeated. Teachers"
+            " keep their schedule; --scale shortens both.",
+        ),
+    ] = None,
     out: options.Out = None,
     resume: options.Resume = False,
     data_root: options.DataRoot = None,

@@ -88,6 +88,11 @@ class Summary:
         return "the student alone" if self.baseline == ALONE else self.baseline
 
     @property
+    def compared(self) -> bool:
+        """Whether there is a run of the baseline, so that seeds alone can be lacking."""
+        return any(run.label == self.baseline for line in self.lines for run in line.runs)
+
+    @property
     def methods(self) -> tuple[Line, ...]:
         """The lines of students that were taught."""
         return tuple(line for line in self.lines if line.kind == "method")

@@ -17,6 +17,8 @@ def verdict(summary: Summary) -> str:
     if not methods:
         return level(summary, summary.students[0] if summary.students else summary.lines[0])
     several = counted(len(methods), "method").capitalize()
+    if not told and summary.compared:
+        return f"{several} beside {summary.beside}, with too few seeds to compare them."
     if not told:
         return f"{several}, and no run of {summary.beside} to compare them with."
     if all(line.difference is None or line.difference.interval is None for line in told):
@@ -87,7 +89,7 @@ def level(summary: Summary, line: Line) -> str:
     if kept is not None and line.kind != "teacher":
         text += f", {number(kept.mean, 1)} % of what the teacher reaches"
     text += _of_seeds(spread)
-    if line.kind == "method":
+    if line.kind == "method" and not summary.compared:
         text += f" There is no run of {summary.beside} to compare it with."
     return text
 
