@@ -16,7 +16,8 @@ def same(student: Tensor, teacher: Tensor) -> None:
     if student.shape != teacher.shape:
         raise Fault(
             f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} must have one"
-            " shape here: give both the same samples, and logits over the same classes"
+            " shape here: the same samples, and logits over the same classes, maps or embeddings"
+            " of the same size"
         )
 
 

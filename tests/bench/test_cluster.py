@@ -5,7 +5,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from relatum.bench.pool import Died, Message, Note, Result, Steps
 from relatum.types import Fault
 from tests.bench.tasks import Dies, Raises, Says, Waits
 from tests.cli import shell
-from tests.cli.test_bench import CELLS, LONG, begun, cells, far, no_report
+from tests.cli.test_bench import CELLS, LONG, begun, cells, moved, no_report
 from tests.cli.test_kill import finish, folders, wait
 from tests.processes import ROOT
 
@@ -97,10 +96,12 @@ def test_the_driver_dies_and_is_started_again(
     short, names = [*LONG, "--methods", "none,kd"], CELLS[:3]  # the last option wins
     finish(short, whole, monkeypatch)
     out, arguments = broken / "out", [*short, "--resume"]
+    reached = moved(out, 3, *names)
     with begun(*arguments, "--ray", "local", cwd=broken) as process:
-        wait(process, partial(far, out, 3, *names))
+        wait(process, reached)
+    reached = moved(out, 3, *names)
     with begun(*arguments, "--ray", "local", cwd=broken) as process:
-        wait(process, partial(far, out, 3, *names[1:]))
+        wait(process, reached)
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=shell.PATIENCE)[1]
         assert process.returncode == 143, said

@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -191,12 +190,18 @@ def cells(out: Path, names: Sequence[str] = CELLS) -> dict[str, tuple[dict[str, 
     }
 
 
-def far(out: Path, epochs: int, *names: str) -> bool:
-    """Whether one of these cells has noted so many epochs, and is not finished."""
-    return any(
-        count(out / name / "metrics.jsonl") >= epochs and not (out / name / "record.json").exists()
-        for name in names
-    )
+def moved(out: Path, epochs: int, *names: str) -> Callable[[], bool]:
+    """Whether one of these cells notes so many epochs more than by now, and is not finished."""
+    before = {name: count(out / name / "metrics.jsonl") for name in names}
+
+    def so() -> bool:
+        return any(
+            count(out / name / "metrics.jsonl") >= epochs + before[name]
+            and not (out / name / "record.json").exists()
+            for name in names
+        )
+
+    return so
 
 
 def test_killed_again_and_again(
@@ -209,12 +214,12 @@ def test_killed_again_and_again(
     whole, broken = folders
     finish(LONG, whole, monkeypatch)
     out, arguments = broken / "out", [*LONG, "--workers", "2", "--resume"]
-    moments: list[tuple[int, Callable[[], bool]]] = [
-        (signal.SIGKILL, partial(far, out, 4, *CELLS[:2])),
-        (signal.SIGKILL, partial(far, out, 6, *CELLS[1:])),
-        (signal.SIGINT, partial(far, out, 8, *CELLS[2:])),
-    ]
-    for number, reached in moments:
+    for number, names in (
+        (signal.SIGKILL, CELLS[:2]),
+        (signal.SIGKILL, CELLS),
+        (signal.SIGINT, CELLS),
+    ):
+        reached = moved(out, 5, *names)
         with begun(*arguments, cwd=broken) as process:
             wait(process, reached)
             if number == signal.SIGKILL:
@@ -237,7 +242,7 @@ def test_two_at_once_share_the_work(
     """Two commands on one folder: no cell is trained twice, both end well."""
     arguments = [*LONG, "--resume"]
     with begun(*arguments, cwd=here) as other:
-        wait(other, partial(far, here / "out", 1, *CELLS))
+        wait(other, moved(here / "out", 1, *CELLS))
         code, _, lines = called(capsys, *arguments)
         said = other.communicate(timeout=shell.PATIENCE)[1]
     assert (code, other.returncode) == (0, 0), said
@@ -289,7 +294,7 @@ def test_a_board_on_a_terminal(tmp_path: Path) -> None:
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     with begun(*LONG, cwd=tmp_path) as process:
-        wait(process, partial(far, tmp_path / "out", 1, *CELLS))
+        wait(process, moved(tmp_path / "out", 1, *CELLS))
         process.send_signal(signal.SIGSTOP)  # so that both are there when it looks
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)

@@ -102,7 +102,7 @@ class Lines:
     def build(self, done: int, of: int) -> None:
         """Now and then a line."""
         if self._due():
-            self.note(f"the methods of {done} of {of} pairs are built")
+            self.note(f"tried on one batch: {done} of {of} networks and pairs, with their methods")
 
     def show(self, progress: Cells) -> None:
         """Now and then a line."""
