@@ -98,7 +98,7 @@ def test_labels_that_may_not_be_used_choose_nothing(
 
 
 def test_more_than_there_are_is_refused(lopsided: Recipe) -> None:
-    with pytest.raises(Fault, match=r"61 samples are more than the 60 .*--set samples=60"):
+    with pytest.raises(Fault, match=r"61 samples are more than the 60 .*at most 60"):
         drawn(lopsided.but(samples=61))
 
 
