@@ -18,7 +18,7 @@ from relatum.cli import main
 from relatum.record import Record
 from tests.cli import shell
 from tests.cli.conftest import Refused
-from tests.cli.test_kill import count, finish, folders, record, wait
+from tests.cli.test_kill import changed, count, finish, folders, record, wait
 
 __all__ = ["folders"]  # a fixture
 
@@ -191,11 +191,13 @@ def cells(out: Path, names: Sequence[str] = CELLS) -> dict[str, tuple[dict[str, 
 
 
 def moved(out: Path, epochs: int, *names: str) -> Callable[[], bool]:
-    """Whether one of these cells notes so many epochs more than by now, and is not finished."""
+    """Whether a command that begins now is past its rehearsal, and one of these cells notes so
+    many epochs more than by now, and is not finished: orphans of the last one may do that too."""
     before = {name: count(out / name / "metrics.jsonl") for name in names}
+    asked = changed(out / "bench.json")
 
     def so() -> bool:
-        return any(
+        return changed(out / "bench.json") > asked and any(
             count(out / name / "metrics.jsonl") >= epochs + before[name]
             and not (out / name / "record.json").exists()
             for name in names
