@@ -36,7 +36,8 @@ from torchvision import datasets, transforms
 
 from relatum import Batch, Distiller, Fault, Recipe, load
 from relatum.datasets import Dataset
-from relatum.fit import Tally, fit
+from relatum.fit import fit
+from relatum.tally import Tally
 from relatum.record import environment
 from relatum.run.prepare import Prepared, optimizer_of, prepare
 from relatum.teachers import Teacher

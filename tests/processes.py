@@ -1,4 +1,4 @@
-"""Two processes that know each other, for what only holds between processes."""
+"""Processes that know each other, for what only holds between processes."""
 
 import os
 import subprocess
@@ -15,11 +15,11 @@ import torch.distributed as dist
 import relatum
 
 ROOT = Path(__file__).parents[1]
-WORLD, SECONDS = 2, 120
+SECONDS = 240
 
 
-def start(module: str) -> list[Any]:
-    """Run a module twice, as rank 0 and 1; what each gave to ``join``."""
+def start(module: str, world: int = 2) -> list[Any]:
+    """Run a module so many times, once for each rank; what each gave to ``join``."""
     paths = [str(ROOT), str(Path(relatum.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,
@@ -30,27 +30,29 @@ def start(module: str) -> list[Any]:
     with TemporaryDirectory() as folder:
         started = [
             subprocess.Popen(
-                [sys.executable, "-m", module, str(rank), folder], env=environment, cwd=ROOT
+                [sys.executable, "-m", module, str(rank), str(world), folder],
+                env=environment,
+                cwd=ROOT,
             )
-            for rank in range(WORLD)
+            for rank in range(world)
         ]
         try:
-            assert [each.wait(SECONDS) for each in started] == [0] * WORLD
+            assert [each.wait(SECONDS) for each in started] == [0] * world
         finally:
             for each in started:
                 each.kill()
                 each.wait()
-        return [torch.load(Path(folder, f"{rank}.pt")) for rank in range(WORLD)]
+        return [torch.load(Path(folder, f"{rank}.pt")) for rank in range(world)]
 
 
 def join(work: Callable[[], object]) -> None:
-    """Be one of the processes: meet the other, work, and hand in what came of it."""
-    rank, folder = int(sys.argv[1]), Path(sys.argv[2])
+    """Be one of the processes: meet the others, work, and hand in what came of it."""
+    rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     dist.init_process_group(
         "gloo",
         init_method=f"file://{folder}/store",
         rank=rank,
-        world_size=WORLD,
+        world_size=world,
         timeout=timedelta(seconds=SECONDS),
     )
     torch.save(work(), folder / f"{rank}.pt")

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from relatum.distiller import Distiller
-from relatum.fit import LOOK_EVERY, Tally, fit
+from relatum.fit import fit
 from relatum.losses import KD
 from relatum.objective import Objective, Term
 from relatum.schedules import constant, cosine, steps
+from relatum.tally import LOOK_EVERY, Tally
 from tests import toys
 from tests.training import STEPS, made, sgd
 

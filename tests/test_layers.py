@@ -10,10 +10,12 @@ import relatum
 
 PACKAGE = Path(relatum.__file__).parent
 ORDER = [
-    *["types", "imports", "precision", "relations", "divergences", "memory", "world", "taps"],
-    "discovery",
+    *["types", "imports", "precision", "blocks", "relations", "divergences", "memory", "world"],
+    *["together", "launch", "taps", "sharding", "discovery"],
     *["schedules", "models", "data", "datasets", "losses", "objective", "teachers", "distiller"],
     *[
+        "accumulate",
+        "tally",
         "fit",
         "evaluate",
         "foreign_weights",

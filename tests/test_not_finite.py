@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from relatum.checkpoint import Saver
 from relatum.distiller import Distiller
-from relatum.fit import LOOK_EVERY, NotFinite, Position, fit
+from relatum.fit import Position, fit
 from relatum.losses import CrossEntropy
 from relatum.objective import Objective, Term
 from relatum.schedules import constant
+from relatum.tally import LOOK_EVERY, NotFinite
 from tests import toys
 from tests.training import made, sgd
 

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from relatum.checkpoint import Saver
 from relatum.distiller import Distiller
-from relatum.fit import LOOK_EVERY, Epoch, Position, fit
+from relatum.fit import Epoch, Position, fit
 from relatum.losses import CrossEntropy
 from relatum.objective import Objective, Term
 from relatum.schedules import constant, cosine
+from relatum.tally import LOOK_EVERY
 from tests import toys
 from tests.training import STEPS, made, sgd
 

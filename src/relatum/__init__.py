@@ -12,11 +12,12 @@ if typing.TYPE_CHECKING:
     from relatum.datasets import load
     from relatum.discovery import find_taps
     from relatum.distiller import Distiller
-    from relatum.fit import Epoch, NotFinite
+    from relatum.fit import Epoch
     from relatum.objective import Losses, Objective, Term
     from relatum.recipes.recipe import Recipe
     from relatum.record import Record
     from relatum.report.page import write_report
+    from relatum.tally import NotFinite
     from relatum.taps import Tap, Tapped
     from relatum.teachers import Teacher
     from relatum.types import Batch, Captured, Fault, Input
@@ -27,11 +28,12 @@ _HOMES = {
     "datasets": ("load",),
     "discovery": ("find_taps",),
     "distiller": ("Distiller",),
-    "fit": ("Epoch", "NotFinite"),
+    "fit": ("Epoch",),
     "objective": ("Losses", "Objective", "Term"),
     "recipes.recipe": ("Recipe",),
     "record": ("Record",),
     "report.page": ("write_report",),
+    "tally": ("NotFinite",),
     "taps": ("Tap", "Tapped"),
     "teachers": ("Teacher",),
     "types": ("Batch", "Captured", "Fault", "Input"),

@@ -1,24 +1,32 @@
 """Stop and resume: checkpoints, and the signals that ask for them."""
 
 import contextlib
+import hashlib
 import io
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from relatum import together, world
 from relatum.distiller import Distiller
-from relatum.fit import NotFinite, Position
+from relatum.fit import Position
+from relatum.tally import NotFinite
 from relatum.types import Fault
 from relatum.weights import load_state, write
 
-FORMAT = 1
+FORMAT = 2
 KEYS = {"format", "about", "stage", "position", "tally", "learner", "optimizer", "random"}
+
+
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+]
 
 
 class Interrupted(Exception):
@@ -36,25 +44,32 @@ class Stop:
         self.signum: int | None = None
 
     def check(self) -> None:
-        """Raise if so."""
+        """Raise if so; on several processes, all of them, whichever was asked."""
+        self.signum = together.most(self.signum or 0) or None
         if self.signum is not None:
             raise Interrupted(self.signum)
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[Stop]:
-    """SIGINT and SIGTERM are noted for a while, so that a run can save at the next step."""
-    stop = Stop()
+def stop_on_signals(stop: Stop | None = None) -> Iterator[Stop]:
+    """SIGINT, SIGTERM and SIGUSR1 are noted for a while, so that a run can save at the next step.
+
+    The last is how SLURM says, where it is asked to, that the time is nearly up.
+
+    Args:
+        stop: where to note them; a new one where none is given.
+    """
+    stop = stop or Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
     def note(signum: int, frame: Any) -> None:
-        if stop.signum is not None:
+        if stop.signum is not None and world.size() == 1:
             raise KeyboardInterrupt
-        stop.signum = signum
+        stop.signum = stop.signum or signum
 
-    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.signal(each, note) for each in SIGNALS}
     try:
         yield stop
     finally:
@@ -62,8 +77,16 @@ def stop_on_signals() -> Iterator[Stop]:
             signal.signal(each, handler)
 
 
+_SIGNALLED = 1
+"""What a wish to stop has more than the number of the signal."""
+
+
 class Saver:
     """Keeps the checkpoint of a run: the learner, its optimiser, all randomness, the position.
+
+    On several processes all call it, the first one writes and reads, and when to save, or to
+    stop, is what any of them wishes. What was saved by so many can be gone on with by more or
+    fewer: dropout then draws anew.
 
     Args:
         path: the one file that is written, again and again.
@@ -93,15 +116,30 @@ class Saver:
         self._about, self._stop = dict(about), stop or Stop()
         self._stage, self._every, self._pause = stage, every, pause
         self._saved_at = time.monotonic()
+        self._vote = together.Vote()
 
     def due(self) -> bool:
-        """Whether a signal came, or enough time has passed."""
-        return self._stop.signum is not None or time.monotonic() - self._saved_at > self._every
+        """Whether a signal came, or enough time has passed.
+
+        On several processes that is heard a step later, so that no step waits for it.
+        """
+        return self._agreed(self._vote(self._wish(self._every)))
 
     def epoch_ended(self, position: Position) -> None:
         """Save, unless the last checkpoint is only moments old and nobody asked to stop."""
-        if self._stop.signum is not None or time.monotonic() - self._saved_at > self._pause:
+        if self._agreed(together.most(max(self._wish(self._pause), self._vote.close()))):
             self.save(position)
+
+    def _wish(self, after: float) -> int:
+        """A signal's number, 1 where it is time, or 0."""
+        if self._stop.signum is not None:
+            return _SIGNALLED + self._stop.signum
+        return int(together.first() and time.monotonic() - self._saved_at > after)
+
+    def _agreed(self, wish: int) -> bool:
+        if wish > _SIGNALLED:
+            self._stop.signum = wish - _SIGNALLED
+        return wish > 0
 
     def save(self, position: Position) -> None:
         """Write the checkpoint.
@@ -126,9 +164,9 @@ class Saver:
             "tally": dict(position.tally),
             "learner": learner.state_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "random": _random_state(),
+            "random": together.all_of(_random_state()),
         }
-        write(self.path, _packed(state))
+        together.by_first(lambda: write(self.path, _packed(state)))
         self._saved_at = time.monotonic()
         self._stop.check()
 
@@ -138,7 +176,7 @@ class Saver:
         Raises:
             Fault: the file is damaged, or it is of another run or another network.
         """
-        state = self._read()
+        state = together.by_first(self._read)
         if state is None or state["stage"] < self._stage:
             return None
         if state["format"] != FORMAT or state["about"] != self._about:
@@ -155,7 +193,7 @@ class Saver:
 
     def stage_reached(self) -> int:
         """Which stage the checkpoint is of; 0 when there is none."""
-        state = self._read()
+        state = together.by_first(self._read)
         return 0 if state is None else int(state["stage"])
 
     def _read(self) -> dict[str, Any] | None:
@@ -180,14 +218,21 @@ def _packed(state: Mapping[str, Any]) -> bytes:
 
 
 def _random_state() -> dict[str, Any]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
     return {"cpu": torch.get_rng_state(), "cuda": cuda}
 
 
-def _set_random_state(state: Mapping[str, Any]) -> None:
+def _set_random_state(states: Sequence[Mapping[str, Any]]) -> None:
+    """Go on drawing as this process did, or, where there was none of its rank, in its own way."""
+    if world.size() != len(states):
+        digest = hashlib.blake2b(states[0]["cpu"].numpy().tobytes(), digest_size=4)
+        digest.update(f"{world.rank()} of {world.size()}".encode())
+        torch.manual_seed(int.from_bytes(digest.digest(), "big"))
+        return
+    state = states[world.rank()]
     torch.set_rng_state(state["cpu"])
     if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state(state["cuda"][0])
 
 
 def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

@@ -1,19 +1,27 @@
 """One student, one teacher, one objective."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from difflib import get_close_matches
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from relatum import world
 from relatum.objective import Anchors, Losses, Objective
 from relatum.taps import Tapped, at_rest
 from relatum.teachers import Teacher
 from relatum.types import Batch, Captured, Fault, Images
 
 Teaches = Callable[[Batch], Captured]
+_SYNCED: dict[str, Any] = next(
+    {name: False}
+    for name in ("forward_sync_buffers", "broadcast_buffers")  # in newer torch, and in older
+    if name in inspect.signature(DistributedDataParallel.__init__).parameters
+)
 _NOTHING = Captured(torch.empty(0))
 """What a student says that nobody listens to."""
 
@@ -37,11 +45,15 @@ class Learner(nn.Module):
     ) -> tuple[Losses, Captured]:
         """Let the student speak, and weigh what it said against what it was taught."""
         images = self.student.prepare(batch.images)
-        said = _NOTHING if self._silent else self.student.read(images)
+        said = self.say(images)
         anchors = None
         if self.anchors is not None:
             anchors = Anchors(self.student(self.anchors), taught_anchors)
         return self.objective(said, taught, batch, images, anchors), said
+
+    def say(self, images: Images) -> Captured:
+        """What the student says of prepared images; nothing where nobody listens."""
+        return _NOTHING if self._silent else self.student.read(images)
 
 
 class Distiller:
@@ -113,6 +125,7 @@ class Distiller:
         self.teacher = teacher if uses else None
         self._taught_anchors: Captured | None = None
         self._anchors_seen: int | None = None
+        self._spread: nn.Module | None = None
 
     def to(self, device: torch.device | str) -> Self:
         """Move all of it."""
@@ -133,17 +146,42 @@ class Distiller:
     def __call__(self, batch: Batch) -> tuple[Losses, Captured]:
         """The losses of a batch, and what the student said about it."""
         taught = None if self.teacher is None else self.teacher(batch)
-        self._encode_anchors()
-        losses, said = self.learner(batch, taught, self._taught_anchors)
+        learner = self._spread or self.learner
+        losses, said = learner(batch, taught, self.taught_anchors())
         return losses, said
 
-    def _encode_anchors(self) -> None:
+    def taught_anchors(self) -> Captured | None:
         """What the teacher says of fixed anchors: once, for neither of them can change."""
         anchors = self.learner.anchors
         if anchors is not None and self._anchors_seen != anchors._version:
             assert isinstance(self.teacher, Teacher)
             self._taught_anchors = self.teacher.encode(anchors)
             self._anchors_seen = anchors._version  # moves when a checkpoint is loaded
+        return self._taught_anchors
+
+    def spread(self, batch: Batch) -> None:
+        """Have all processes of a training learn the same, from now on, by DDP.
+
+        They begin with what the first one holds. Relations are taken over the samples of all
+        processes whether or not this was called; what DDP adds is the mean of the gradients.
+        ``fit`` calls this by itself.
+
+        Args:
+            batch: any samples; nothing of the state moves. DDP is shown one step, after which
+                the order in which it sums gradients stays the same, so that a training that
+                was resumed has the same bits.
+        """
+        if world.size() == 1 or self._spread is not None:
+            return
+        world.alike(self.learner.buffers())
+        # statistics of BatchNorm are averaged by the loop, queues and banks are equal by themselves
+        self._spread = DistributedDataParallel(self.learner, **_SYNCED)
+        for _ in range(2):
+            with at_rest(self.learner), torch.enable_grad():
+                losses, _ = self(batch)
+            losses.total.backward()  # type: ignore[no-untyped-call]
+            for parameter in self.learner.parameters():
+                parameter.grad = None
 
     def losses(self, batch: Batch) -> Losses:
         """The losses alone, as training wants them: no layer runs that no term reads.
@@ -151,10 +189,16 @@ class Distiller:
         A decoder under a loss on the bottleneck, or the classifier of a teacher whose maps are
         read, would cost its time for nothing.
         """
-        teacher = self.teacher.tapped if isinstance(self.teacher, Teacher) else None
-        with self._until(self.student, "student"), self._until(teacher, "teacher"):
+        with self.until():
             losses, _ = self(batch)
         return losses
+
+    @contextmanager
+    def until(self) -> Iterator[None]:
+        """Run both networks no further than to the last tap that is read, for a while."""
+        teacher = self.teacher.tapped if isinstance(self.teacher, Teacher) else None
+        with self._until(self.student, "student"), self._until(teacher, "teacher"):
+            yield
 
     def _until(self, network: Tapped | None, name: str) -> AbstractContextManager[None]:
         """End its forward passes behind the last tap that is read, if its output is not."""

@@ -191,7 +191,8 @@ class Objective(nn.Module):
             weight = self.weights[place] if callable(term.weight) else term.weight
             totals.append(weight * part)
             for each in getattr(term.loss, "diagnostics", ()):
-                diagnostics[f"{name}.{each}"] = getattr(term.loss, each).detach()
+                told = getattr(term.loss, each).detach()
+                diagnostics[f"{name}.{each}"] = told if whole else told * desk.share
         total = totals[0] if len(totals) == 1 else torch.stack(totals).sum()
         return Losses(total, parts, diagnostics)
 
@@ -216,7 +217,7 @@ class _Desk:
         self._plain = {"labels": batch.labels, "indices": batch.indices, "images": images}
         self._gathered: dict[tuple[str, str], Tensor] = {}
         self.alone = world.size() == 1
-        self._counts = [] if self.alone else world.counts(len(batch), images.device)
+        self._counts = () if self.alone else _counts(batch, images.device)
 
     @property
     def share(self) -> float:
@@ -248,6 +249,18 @@ class _Desk:
         if key not in self._gathered:
             self._gathered[key] = world.gather(rows, self._counts)
         return self._gathered[key]
+
+
+def _counts(batch: Batch, device: torch.device) -> tuple[int, ...]:
+    """How many samples every process holds, as the batch says it or as they are asked."""
+    if batch.shares is None:
+        return world.counts(len(batch), device)
+    if len(batch.shares) != world.size() or batch.shares[world.rank()] != len(batch):
+        raise Fault(
+            f"a batch of {len(batch)} says that {len(batch.shares)} processes hold"
+            f" {batch.shares}, and this is process {world.rank()} of {world.size()}"
+        )
+    return batch.shares
 
 
 def _scalar(name: str, part: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from relatum import world
 from relatum.recipes.recipe import Recipe
 from relatum.types import Fault
 from relatum.weights import write
@@ -179,6 +180,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": str(device),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
+        "processes": world.size(),
     }
     if device.type == "cuda":
         about["accelerator"] = torch.cuda.get_device_name(device)

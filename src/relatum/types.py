@@ -39,15 +39,28 @@ class Batch:
         labels: a class for each, or ``None`` where the set has none.
         indices: where each sample sits in its set: what a memory bank is keyed by.
         view: which of a sample's augmented views these are: what a cache is keyed by.
+        shares: how many samples of this step every process of the training holds, in the order
+            of ranks, where that is known; asked of the others where it is not.
     """
 
     images: Images
     labels: Labels | None
     indices: Labels
     view: int = 0
+    shares: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def whole(self) -> int:
+        """Samples of this step, those of all processes together."""
+        return len(self) if self.shares is None else sum(self.shares)
+
+    def part(self, rows: slice) -> "Batch":
+        """Some of these samples, by themselves."""
+        labels = None if self.labels is None else self.labels[rows]
+        return Batch(self.images[rows], labels, self.indices[rows], self.view)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,11 @@ from relatum.bench.study import run_plan
 from relatum.checkpoint import Interrupted, Stop
 from relatum.data import Resident
 from relatum.distiller import Distiller
-from relatum.fit import NotFinite
 from relatum.recipes.plan import Arm, Plan
 from relatum.recipes.recipe import Recipe
 from relatum.run import Silent
 from relatum.run.sets import sets_of
+from relatum.tally import NotFinite
 from relatum.types import Fault
 
 CPU = torch.device("cpu")

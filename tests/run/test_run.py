@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 
 from relatum.data import Resident
 from relatum.distiller import Distiller
-from relatum.fit import NotFinite
 from relatum.methods import METHODS
 from relatum.models import create
 from relatum.recipes.recipe import Recipe
@@ -19,6 +18,7 @@ from relatum.run import Silent, run
 from relatum.run.again import evaluate_again
 from relatum.run.claim import FILES
 from relatum.run.prepare import prepare
+from relatum.tally import NotFinite
 from relatum.types import Fault
 from relatum.weights import about_weights, fingerprint, load_weights
 from tests.run.runs import CPU, equal, numbers, weights, wrong

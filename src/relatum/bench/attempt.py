@@ -12,11 +12,11 @@ import torch
 from relatum.bench.experiment import Cell
 from relatum.bench.pool import Note, Result, Steps, Tell
 from relatum.checkpoint import Interrupted, Stop
-from relatum.fit import NotFinite
 from relatum.record import FAILURE, Record, Unfinished
 from relatum.run import Silent, run
 from relatum.run.claim import CHECKPOINT
 from relatum.run.lock import Taken
+from relatum.tally import NotFinite
 from relatum.types import Fault, first_line
 from relatum.weights import write
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from relatum.checkpoint import Stop
-from relatum.fit import NotFinite
 from relatum.recipes.plan import Alteration
 from relatum.recipes.recipe import Recipe
 from relatum.record import Record
 from relatum.run import Display, Silent, run
 from relatum.run.claim import FILES, RECIPE
+from relatum.tally import NotFinite
 from relatum.types import Fault
 
 OWN = re.compile(r"teacher|[^/]+/seed-[0-9]+")

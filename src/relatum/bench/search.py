@@ -10,7 +10,7 @@ import torch
 
 from relatum.checkpoint import Stop
 from relatum.evaluate import collect, linear_probe
-from relatum.fit import NotFinite, Position, fit
+from relatum.fit import Position, fit
 from relatum.recipes.plan import Arm, name_of
 from relatum.recipes.recipe import Recipe
 from relatum.run.display import Display
@@ -18,6 +18,7 @@ from relatum.run.job import PRECISIONS
 from relatum.run.prepare import Prepared, optimizer_of, prepare, recipe_of
 from relatum.run.sets import evaluation_batches
 from relatum.run.trained import WEIGHTS
+from relatum.tally import NotFinite
 from relatum.types import Fault
 from relatum.weights import write
 

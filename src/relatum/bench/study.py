@@ -7,12 +7,12 @@ import torch
 from relatum.bench.experiment import Cell, Failure, folder_of, run_all
 from relatum.bench.search import search
 from relatum.checkpoint import Stop
-from relatum.fit import NotFinite
 from relatum.recipes.plan import Arm, Plan
 from relatum.recipes.recipe import Recipe
 from relatum.record import Record
 from relatum.run import Display, Silent
 from relatum.run.trained import WEIGHTS
+from relatum.tally import NotFinite
 
 SEARCH = ".search"
 

@@ -53,13 +53,26 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+TOGETHER = ("distill", "teach", "transfer")
+"""What several processes can do together."""
+
+
 @app.callback()
 def _everywhere(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    pass
+    name = context.invoked_subcommand
+    if "RANK" in os.environ and name not in TOGETHER:
+        from relatum.launch import started_together
+
+        if started_together():
+            raise typer.BadParameter(
+                f"'relatum {name}' is done by one process: start it without torchrun, which is for"
+                f" {', '.join(TOGETHER)}"
+            )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -67,7 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal may know no "±"
-    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
+    code = _run(list(sys.argv[1:] if arguments is None else arguments))
+    if code and "RANK" in os.environ and "torch" in sys.modules:
+        from relatum.launch import leave
+
+        leave(code)
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
@@ -87,7 +105,11 @@ def _run(arguments: list[str]) -> int:
         return _usage(error)
     except (Exception, SystemExit) as error:
         from relatum.cli.explain import explain
+        from relatum.launch import Quiet
 
+        if isinstance(error, Quiet):
+            said = explain(error.error)
+            return said[1] if said else 1
         if (said := explain(error)) is None:
             raise
         return _refuse(*said)

@@ -15,8 +15,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from relatum import together
 from relatum.record import Record, Row
-from relatum.run import Display
+from relatum.run import Display, Silent
 
 PLAIN_EVERY = 30.0
 """Seconds between two plain lines about one run."""
@@ -24,7 +25,10 @@ PLAIN_EVERY = 30.0
 
 @contextmanager
 def shown(runs: int) -> Iterator[Display]:
-    """A display for so many runs."""
+    """A display for so many runs; of several processes the first one has it."""
+    if not together.first():
+        yield Silent()
+        return
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (

@@ -56,43 +56,47 @@ def distill(
     download: options.Download = False,
     device: options.Device = "auto",
     precision: options.Precision = None,
+    batch: options.Batch = None,
+    microbatch: options.Microbatch = None,
+    sync_batchnorm: options.SyncBatchnorm = False,
+    patience: options.Patience = options.PATIENCE,
 ) -> None:
     """Distil a student from a teacher with several methods, side by side with the student alone.
 
     Without options: scikit-learn's digits, a teacher trained first, the methods kd, sp, rrkd
-    and rrd, and three seeds; a table and a report at the end.
+    and rrd, and three seeds; a table and a report at the end. Started by torchrun, all processes
+    train each student together, as one would.
     """
-    from relatum.bench.experiment import claim, run_all
-    from relatum.bench.rehearsal import rehearse
-    from relatum.checkpoint import stop_on_signals
-    from relatum.cli.display import shown
-
     place = options.device_of(device)
     shared: dict[str, object] = {
         "data_root": str(data_root) if data_root else None,
         "precision": precision,
         "epochs": epochs,
+        "batch_size": batch,
+        "microbatch": microbatch,
+        "sync_batchnorm": sync_batchnorm or None,
     }
     if recipe is not None:
         options.refuse_beside(context, "recipe", *NOT_BESIDE_RECIPE)
     elsewhere = ("seed", "method", "teacher", "labels") if recipe is None else ()
     changes = options.changes_of(set_, ("scale", *elsewhere))
-    if recipe is not None:
-        cells = _again(recipe, changes, shared, scale)
-        folder = out or Path("runs") / f"{cells[0].label}-again"
-    else:
+    made: _Wanted | None = None
+    if recipe is None:
         numbers = options.seeds_of(seeds, seed, (0, 1, 2))
         folder = out or Path("runs") / data.rstrip("/").split("/")[-1].replace(":", "-")
         made = _Wanted(data, teacher, student, method, baseline, labels, scale)
-        cells = _cells(made, changes, shared, numbers, folder, download)
-    claim(folder, resume or overwrite, False)
-    rehearse(cells, folder, device=place, download=download, afresh=overwrite)
-    claim(folder, resume, overwrite)
-    with stop_on_signals() as stop, shown(len(cells)) as display:
-        records, failures = run_all(
-            cells, folder, device=place, download=download, stop=stop, display=display
+    with options.company(place, patience) as company:
+        if made is None:
+            assert recipe is not None
+            cells = _again(recipe, changes, shared, scale)
+            folder = out or Path("runs") / f"{cells[0].label}-again"
+        else:
+            cells = _cells(made, changes, shared, numbers, folder, download)
+        records, failures = options.train(
+            cells, folder, company, place, resume=resume, overwrite=overwrite, download=download
         )
-    conclude(folder, records, failures)
+    if company.first:
+        conclude(folder, records, failures)
 
 
 class _Wanted:

@@ -16,11 +16,14 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     from torch import OutOfMemoryError
 
     from relatum.checkpoint import Interrupted
-    from relatum.fit import NotFinite
+    from relatum.launch import Lost
+    from relatum.tally import NotFinite
     from relatum.types import Fault
 
     if isinstance(error, Interrupted):
         return f"{error}, and saved; go on with --resume", 128 + error.signum
+    if isinstance(error, Lost):
+        return str(error), 1
     if isinstance(error, Fault | NotFinite):
         place = users_place(error.__cause__) if error.__cause__ else ""
         return f"{error} ({place})" if place else str(error), 2
@@ -28,10 +31,17 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if place := users_place(error):
         return f"{place}: {said}", 2
     if isinstance(error, OutOfMemoryError | MemoryError) or "can't allocate memory" in said:
-        return "there is not enough memory; choose a smaller --set batch_size=… or --device cpu", 2
+        return f"there is not enough memory{_where()}; choose a smaller --microbatch or --batch", 2
     if isinstance(error, OSError):
         return _refused(error), 2
     return None
+
+
+def _where() -> str:
+    """On which of several processes."""
+    from relatum import world
+
+    return f" on process {world.rank()} of {world.size()} (from 0)" if world.size() > 1 else ""
 
 
 def users_place(error: BaseException) -> str:

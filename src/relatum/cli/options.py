@@ -1,7 +1,9 @@
 """The options that commands share, and how their texts are read."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +12,11 @@ import typer
 if TYPE_CHECKING:
     import torch
 
+    from relatum.bench import Cell, Failure
+    from relatum.checkpoint import Stop
     from relatum.recipes.recipe import Recipe
+    from relatum.record import Record
+    from relatum.run import Display
 
 Data = Annotated[
     str, typer.Option("--data", help="A set (relatum list datasets) or a folder of images.")
@@ -25,6 +31,25 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps … or auto.")]
 Precision = Annotated[
     str | None, typer.Option(help="float32 or bfloat16, of the networks. [default: float32]")
+]
+Batch = Annotated[
+    int | None,
+    typer.Option("--batch", help="Samples a step, of all processes together. [default: the set's]"),
+]
+Microbatch = Annotated[
+    int | None,
+    typer.Option(help="Samples at a time, on each process, where memory holds no more."),
+]
+SyncBatchnorm = Annotated[
+    bool,
+    typer.Option(
+        "--sync-batchnorm", help="Let BatchNorm see the samples of all processes (GPUs alone)."
+    ),
+]
+PATIENCE = 300.0
+Patience = Annotated[
+    float,
+    typer.Option(help="Seconds after which a process that does not answer is given up."),
 ]
 Seeds = Annotated[
     str | None, typer.Option(help="How many seeds, or which: 3 means 0,1,2. [default: 3]")
@@ -50,7 +75,9 @@ def device_of(text: str) -> "torch.device":
     from relatum.types import Fault
 
     if text == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        text = "cuda" if torch.cuda.is_available() else "cpu"
+    if text.startswith("cuda"):
+        text = _own_gpu(text)
     try:
         device = torch.device(text)
         torch.zeros(1, device=device).item()  # 'meta' makes tensors, and there is nothing in them
@@ -58,6 +85,90 @@ def device_of(text: str) -> "torch.device":
         line = (str(error) or "not available").splitlines()[0]
         raise Fault(f"no device {text!r} here ({line}); try --device cpu") from error
     return device
+
+
+def _own_gpu(text: str) -> str:
+    """The GPU of this process, where torchrun started several on a machine."""
+    import torch
+
+    from relatum import launch
+    from relatum.types import Fault
+
+    if not launch.started_together():
+        return text
+    if text != "cuda":
+        raise Fault(f"every process takes a GPU of its own: give --device cuda, not {text}")
+    if (place := launch.local_rank()) >= torch.cuda.device_count():
+        raise Fault(
+            f"process {place} (from 0) of this machine finds only {torch.cuda.device_count()} GPUs;"
+            " start at most as many processes on it (--nproc-per-node), or give --device cpu"
+        )
+    return f"cuda:{place}"
+
+
+@dataclass(frozen=True)
+class Company:
+    """The processes that a command trains with.
+
+    Attributes:
+        size: how many.
+        first: whether this is the one that speaks.
+        again: whether they were started again, and go on with what is there.
+        stop: whether somebody asked them to stop.
+    """
+
+    size: int
+    first: bool
+    again: bool
+    stop: "Stop"
+
+    def announce(self, display: "Display", recipes: "Iterable[Recipe]") -> None:
+        """Say what a batch is on each of them."""
+        from relatum import world
+
+        for size in sorted({each.batch_size for each in recipes}):
+            if self.size > 1:
+                each = " or ".join(str(share) for share in sorted(set(world.shares(size))))
+                display.note(f"{self.size} processes: a batch of {size} samples is {each} on each")
+
+
+@contextmanager
+def company(device: "torch.device", patience: float) -> "Iterator[Company]":
+    """Train with the processes that torchrun started beside this one, if it did."""
+    from relatum import launch, together, world
+    from relatum.checkpoint import Stop, stop_on_signals
+
+    stop = Stop()
+    hearing = stop_on_signals(stop) if launch.started_together() else nullcontext()
+    # heard until the very end: a process that torchrun ends still says what happened
+    with hearing, launch.joined(device, patience):
+        yield Company(world.size(), together.first(), launch.started_again(), stop)
+
+
+def train(
+    cells: "list[Cell]",
+    folder: Path,
+    company: Company,
+    device: "torch.device",
+    *,
+    resume: bool,
+    overwrite: bool,
+    download: bool,
+) -> "tuple[list[Record], list[Failure]]":
+    """Rehearse cells, and run them one after the other; what a crash left is gone on with."""
+    from relatum.bench.experiment import claim, run_all
+    from relatum.bench.rehearsal import rehearse
+    from relatum.checkpoint import stop_on_signals
+    from relatum.cli.display import shown
+    from relatum.together import by_first
+
+    resume, overwrite = resume or company.again, overwrite and not company.again
+    by_first(lambda: claim(folder, resume or overwrite, False))
+    rehearse(cells, folder, device=device, download=download, afresh=overwrite)
+    by_first(lambda: claim(folder, resume, overwrite))
+    with stop_on_signals(company.stop) as stop, shown(len(cells)) as display:
+        company.announce(display, (cell.recipe for cell in cells))
+        return run_all(cells, folder, device=device, download=download, stop=stop, display=display)
 
 
 def refuse_beside(context: typer.Context, option: str, *others: str) -> None:

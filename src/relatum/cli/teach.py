@@ -24,6 +24,10 @@ def teach(
     download: options.Download = False,
     device: options.Device = "auto",
     precision: options.Precision = None,
+    batch: options.Batch = None,
+    microbatch: options.Microbatch = None,
+    sync_batchnorm: options.SyncBatchnorm = False,
+    patience: options.Patience = options.PATIENCE,
 ) -> None:
     """Train one network alone; its folder is then a --teacher for 'relatum distill'."""
     from relatum.checkpoint import stop_on_signals
@@ -38,20 +42,30 @@ def teach(
         epochs=epochs,
         data_root=str(data_root) if data_root else None,
         precision=precision,
+        batch_size=batch,
+        microbatch=microbatch,
+        sync_batchnorm=sync_batchnorm or None,
     ).but(**options.changes_of(set_, ("scale",)))
     recipe = recipe.scaled(scale)
     folder = out or Path("runs") / f"teach-{recipe.student.replace('/', '-')}-seed-{seed}"
-    with stop_on_signals() as stop, shown(1) as display:
+    place = options.device_of(device)
+    with (
+        options.company(place, patience) as company,
+        stop_on_signals(company.stop) as stop,
+        shown(1) as display,
+    ):
+        company.announce(display, [recipe])
         run(
             recipe,
             folder,
             label="teacher",
-            device=options.device_of(device),
-            resume=resume,
-            overwrite=overwrite,
+            device=place,
+            resume=resume or company.again,
+            overwrite=overwrite and not company.again,
             download=download,
             stop=stop,
             display=display,
         )
-    write_report(folder)
-    typer.echo(f"{folder}: use it by --teacher {folder}")
+    if company.first:
+        write_report(folder)
+        typer.echo(f"{folder}: use it by --teacher {folder}")

@@ -51,6 +51,7 @@ def transfer(
     download: options.Download = False,
     device: options.Device = "auto",
     precision: options.Precision = None,
+    patience: options.Patience = options.PATIENCE,
 ) -> None:
     """Train a new classifier for another set on the frozen features of trained students.
 
@@ -58,10 +59,7 @@ def transfer(
     learning rate of 0.05 divided by ten after 30, 60 and 90.
     """
     from relatum.bench import Cell
-    from relatum.bench.experiment import claim, folder_of, run_all
-    from relatum.bench.rehearsal import rehearse
-    from relatum.checkpoint import stop_on_signals
-    from relatum.cli.display import shown
+    from relatum.bench.experiment import folder_of
     from relatum.cli.distill import conclude
     from relatum.recipes.transfer import Way
     from relatum.recipes.transfer import transfer as course
@@ -84,14 +82,12 @@ def transfer(
     _distinct(cells)
     folder = out or Path("runs") / f"transfer-{folder_of(to)}{'' if way == 'frozen' else f'-{way}'}"
     place = options.device_of(device)
-    claim(folder, resume or overwrite, False)
-    rehearse(cells, folder, device=place, download=download, afresh=overwrite)
-    claim(folder, resume, overwrite)
-    with stop_on_signals() as stop, shown(len(cells)) as display:
-        records, failures = run_all(
-            cells, folder, device=place, download=download, stop=stop, display=display
+    with options.company(place, patience) as company:
+        records, failures = options.train(
+            cells, folder, company, place, resume=resume, overwrite=overwrite, download=download
         )
-    conclude(folder, records, failures)
+    if company.first:
+        conclude(folder, records, failures)
 
 
 def _sources(texts: Sequence[str]) -> list[_Source]:

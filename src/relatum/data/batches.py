@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 from torch import Tensor
 
+from relatum import world
 from relatum.data.augment import Augment
 from relatum.data.resident import Resident
 from relatum.data.seeds import generator
@@ -18,7 +19,8 @@ class Batches:
     """Batches of a set, again each epoch. Epoch ``n`` is a function of ``(seed, n)`` alone.
 
     So a run that resumes at epoch 100 sees the batches that it would have seen, and two runs
-    with batches of other sizes see one order and the same augmented images.
+    with batches of other sizes see one order and the same augmented images, on however many
+    processes.
 
     Args:
         data: the set; batches are cut on its device.
@@ -27,9 +29,12 @@ class Batches:
         augment: what changes the images, in this order.
         seed: of order and augmentation.
         drop_last: leave out the last batch of an epoch when it is short.
+        shared: give each process of a training its part of every batch, as even as can be:
+            ``size`` is that of all parts together.
 
     Raises:
-        Fault: an empty set, a size under one, or no whole batch to keep.
+        Fault: an empty set, a size under one, no whole batch to keep, or a batch of fewer
+            samples than there are processes to share it.
 
     Example:
         >>> data = Resident(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.arange(10))
@@ -44,6 +49,7 @@ class Batches:
     augment: tuple[Augment, ...] = ()
     seed: int = 0
     drop_last: bool = False
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -55,12 +61,23 @@ class Batches:
                 f"batches of {self.size:,} with drop_last leave nothing of {len(self.data):,}"
                 " samples; use smaller batches or keep the last one"
             )
+        if self.shared and self.shortest < world.size():
+            raise Fault(
+                f"a batch of {self.shortest} cannot be shared out among {world.size()} processes;"
+                " use larger batches, drop the last one (--set drop_last=true), or start fewer"
+            )
 
     def __len__(self) -> int:
         """Steps an epoch."""
         if self.drop_last:
             return len(self.data) // self.size
         return math.ceil(len(self.data) / self.size)
+
+    @property
+    def shortest(self) -> int:
+        """Samples of the shortest batch."""
+        rest = 0 if self.drop_last else len(self.data) % self.size
+        return rest or min(self.size, len(self.data))
 
     @property
     def samples(self) -> int:
@@ -105,12 +122,15 @@ class Batches:
         self, number: int, start: int, order: Tensor, parameters: list[Tensor]
     ) -> Iterator[Batch]:
         for first in range(start * self.size, self.samples, self.size):
-            part = slice(first, first + self.size)
+            length = min(self.size, self.samples - first)
+            own = world.own(length) if self.shared else slice(0, length)
+            part = slice(first + own.start, first + own.stop)
             indices = order[part]
             images = self.data.float(indices if self.shuffle else part)
             for augment, each in zip(self.augment, parameters, strict=True):
                 images = augment.apply(images, each.index_select(0, indices))
-            yield Batch(images, self._labels(indices, part), indices, view=number)
+            shares = world.shares(length) if self.shared else None
+            yield Batch(images, self._labels(indices, part), indices, number, shares)
 
     def _labels(self, indices: Tensor, part: slice) -> Tensor | None:
         if self.data.labels is None:

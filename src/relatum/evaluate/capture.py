@@ -7,6 +7,7 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor
 
+from relatum import world
 from relatum.taps import Tapped, at_rest
 from relatum.types import Batch, Captured, Fault, Labels
 
@@ -36,7 +37,8 @@ def collect(
 
     The values stay on the network's device until the end and come to the CPU in one transfer,
     so nothing waits in between: the device must hold them (N×D numbers; mind whole maps). The
-    network's modes are as before when this returns.
+    network's modes are as before when this returns. Batches that are shared out among processes
+    are put together again, so each of them collects the whole set.
 
     Args:
         tapped: the network; dropout and batch statistics are switched off meanwhile.
@@ -61,9 +63,9 @@ def collect(
         for batch in batches:
             captured = tapped(batch.images.to(tapped.mean.device))
             for name in names:
-                values[name].append(_one(captured, name))
-            labels.append(batch.labels)
-            indices.append(batch.indices)
+                values[name].append(_whole(_one(captured, name), batch))
+            labels.append(None if batch.labels is None else _whole(batch.labels, batch))
+            indices.append(_whole(batch.indices, batch))
     if not indices:
         raise Fault("wanted batches to evaluate on, none came; is the set empty, or used up?")
     known = [each for each in labels if each is not None]
@@ -80,6 +82,11 @@ def _check(tapped: Tapped, names: tuple[str, ...]) -> None:
         if name not in there:
             near = get_close_matches(name, there, n=3, cutoff=0.3) or there
             raise Fault(f"the network has no tap {name!r}; the nearest are {', '.join(near)}")
+
+
+def _whole(rows: Tensor, batch: Batch) -> Tensor:
+    """The rows of all processes, where each has its part."""
+    return rows if batch.shares is None else world.gather(rows, batch.shares)
 
 
 def _one(captured: Captured, name: str) -> Tensor:

@@ -58,6 +58,12 @@ class Recipe(BaseModel):
     scale: float = Field(default=1.0, gt=0.0, le=1.0)
     """What share of the protocol's epochs these are: tables of less than all of them say so."""
     batch_size: int = Field(default=64, gt=0)
+    microbatch: int | None = Field(default=None, gt=0)
+    """Samples that go through the networks at a time, on each process, where a batch is more than
+    its memory holds; the gradient is that of the whole batch. All at once when ``None``."""
+    sync_batchnorm: bool = False
+    """Whether the student's BatchNorm takes its statistics over the samples of all processes
+    (torch's SyncBatchNorm, on GPUs alone), and not over those of its own."""
     drop_last: bool = True
     """Whether a short last batch is left out, as batch-dependent losses would have it."""
     learning_rate: float = Field(default=0.05, gt=0.0)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from relatum import together
 from relatum.checkpoint import Saver, Stop
 from relatum.distiller import Distiller
 from relatum.evaluate import encoder_parameters, macs, parameters
@@ -51,6 +53,9 @@ def run(
     the best by validation, where a part is cut for it), ``relations.safetensors`` and
     ``record.json``.
 
+    On several processes (torchrun) all of them call it, and train one student together: the
+    first one writes, and every one measures its part and gets the record.
+
     Args:
         recipe: what to do.
         folder: made if need be; a run that is there already is never overwritten unasked.
@@ -72,10 +77,11 @@ def run(
     job = _Run(
         recipe, folder, label, torch.device(device), stop or Stop(), display or Silent(), alter
     )
-    if finished := claim(recipe, folder, resume, overwrite):
+    claimed = partial(claim, recipe, folder, resume, overwrite)
+    if finished := together.by_first(claimed):
         return finished
     with hold(folder):  # another process may have begun here, or ended, in the meantime
-        return claim(recipe, folder, resume, overwrite) or job.go(download, overwrite)
+        return together.by_first(claimed) or job.go(download, overwrite)
 
 
 @dataclass
@@ -99,7 +105,7 @@ class _Run:
             idle |= {name: named[name] for name in resting}
             learnt |= set(distiller.parameters())
             if not number:  # all that could be refused was not
-                self._begin(overwrite)
+                together.by_first(lambda: self._begin(overwrite))
             self._train(number, stage, distiller, ready, rows)
         never = (name for name, parameter in idle.items() if parameter not in learnt)
         return self._finish(ready, rows, tuple(sorted(never)))
@@ -136,10 +142,7 @@ class _Run:
             return  # a later stage was under way, and its checkpoint holds all that this one did
         position = saver.restore() or Position()
         done = position.epoch - 1
-        rows[:] = [
-            r for r in read_rows(self.folder / METRICS) if (r.stage, r.epoch) <= (number, done)
-        ]
-        write(self.folder / METRICS, "".join(map(_line, rows)).encode())
+        rows[:] = together.by_first(lambda: self._rows_before(number, done))
         steps = len(batches)
         self.display.begin(self._label, epochs * steps, done * steps + position.step)
         schedule = recipe.schedule_of()
@@ -150,17 +153,28 @@ class _Run:
             schedule,
             epochs,
             precision=PRECISIONS[recipe.precision],
+            microbatch=recipe.microbatch,
             start=position,
             saver=saver,
         ):
             rate = recipe.learning_rate * schedule((epoch.number - 1) / max(epochs, 1))
             row = self._row(number, epoch, rate, ready, rows)
             rows.append(row)
-            with (self.folder / METRICS).open("a") as file:
-                file.write(_line(row))
+            together.by_first(partial(self._note, row))
             self.display.epoch(row, epochs)
         if position.epoch <= epochs:
             saver.save(Position(epochs + 1))
+
+    def _rows_before(self, stage: int, epochs: int) -> list[Row]:
+        """What was measured up to where the training goes on; the file ends there too."""
+        rows = read_rows(self.folder / METRICS)
+        kept = [row for row in rows if (row.stage, row.epoch) <= (stage, epochs)]
+        write(self.folder / METRICS, "".join(map(_line, kept)).encode())
+        return kept
+
+    def _note(self, row: Row) -> None:
+        with (self.folder / METRICS).open("a") as file:
+            file.write(_line(row))
 
     @property
     def _label(self) -> str:
@@ -168,7 +182,8 @@ class _Run:
 
     def _save_weights(self, name: str, ready: Prepared) -> None:
         about = about_network(self.recipe, ready.sets, ready.pair)
-        save_weights(ready.pair.student.network, self.folder / name, about)
+        network = ready.pair.student.network
+        together.by_first(lambda: save_weights(network, self.folder / name, about))
 
     def _by(self, pair: Pair) -> str:
         return measure.chosen_by(pair.setting, self.recipe)
@@ -221,10 +236,10 @@ class _Run:
         metrics |= measure.best_on_test(rows)
         self._save_weights(WEIGHTS, ready)
         shown = measure.shown_relations(student, pair.teacher, sets.test)
-        write(self.folder / RELATIONS, save(shown))
+        together.by_first(lambda: write(self.folder / RELATIONS, save(shown)))
         taught = None if pair.teacher is None else hear(pair.teacher.tapped, sets.test)
         kept = pictured(hear(student, sets.test), taught, pair.setting.classes or 0)
-        write(self.folder / PICTURED, save(kept))
+        together.by_first(lambda: write(self.folder / PICTURED, save(kept)))
         whole = parameters(student.network)
         encoder = encoder_parameters(student, sets.shape) if "embedding" in student.taps else whole
         record = Record(
@@ -246,7 +261,7 @@ class _Run:
             best_epoch=None if best is None else rows[best].epoch,
             seconds=sum(row.seconds for row in rows),
         )
-        record.save(self.folder)
+        together.by_first(lambda: record.save(self.folder))
         self.display.end(record)
         return record
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from relatum import together
 from relatum.types import Fault
 
 if sys.platform != "win32":
@@ -27,25 +28,32 @@ def hold(folder: Path) -> Iterator[None]:
     """Hold a folder alone, made if need be; if nothing is written, it is gone again afterwards.
 
     The kernel gives a lock back when the process that holds it ends, however it ends, so what a
-    killed one left behind stands in nobody's way.
+    killed one left behind stands in nobody's way. Of processes that train together the first
+    one holds it.
 
     Raises:
         Taken: another process holds it.
         Fault: the folder cannot be made or written to.
     """
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
-    try:
-        file = _locked(folder)
-    except OSError as error:
-        _remove(made)
-        raise Fault(f"cannot write {folder}: {error.strerror or error}") from error
+    file, made = together.by_first(lambda: _taken(folder))
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            (folder / LOCK).unlink()
-        os.close(file)
+        if together.first():
+            with contextlib.suppress(OSError):
+                (folder / LOCK).unlink()
+            os.close(file)
+            _remove(made)
+
+
+def _taken(folder: Path) -> tuple[int, list[Path]]:
+    """An open file that holds the lock, and the folders that were made for it."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        return _locked(folder), made
+    except OSError as error:
         _remove(made)
+        raise Fault(f"cannot write {folder}: {error.strerror or error}") from error
 
 
 def _locked(folder: Path) -> int:

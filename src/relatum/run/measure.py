@@ -218,7 +218,7 @@ def better(metric: str, one: float, other: float) -> bool:
 
 def _reconstruction(student: Tapped, data: Resident, output: Tensor) -> float:
     total = 0.0
-    for batch in evaluation_batches(data).epoch(0):
+    for batch in evaluation_batches(data, shared=False).epoch(0):
         images = student.prepare(batch.images).cpu()
         rebuilt = output[batch.indices.cpu()]
         total += float((rebuilt - images).square().mean()) * len(batch)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from relatum import models
+from relatum import models, world
 from relatum.discovery import find_taps
 from relatum.grammar import adopts
 from relatum.methods import METHODS, Says, Setting
@@ -61,6 +61,8 @@ def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | No
         Fault: a network is unknown or does not fit the set, or the teacher's weights are
             missing, damaged or of another network.
     """
+    if recipe.sync_batchnorm and world.size() > 1 and device.type != "cuda":
+        raise Fault(f"sync_batchnorm works on GPUs alone, got --device {device}; leave it out")
     images = _some(sets)
     source, teacher = None, None
     if recipe.teacher is not None:
@@ -128,6 +130,8 @@ def _student(recipe: Recipe, sets: Sets, images: Images, teacher: Shapes) -> Tap
     network = models.create(recipe.student, **made)
     if recipe.dropout is not None:
         _set_dropout(network, recipe.dropout, recipe.student)
+    if recipe.sync_batchnorm:
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     return _tapped(recipe.student, network, student_input(recipe, sets), images)
 
 

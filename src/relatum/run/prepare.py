@@ -1,12 +1,15 @@
 """All that a recipe names, ready to be trained: sets, networks, stages, batches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from relatum import world
+from relatum.accumulate import coupling_layer
 from relatum.data import Batches
+from relatum.data.seeds import generator
 from relatum.distiller import Distiller
 from relatum.evaluate import macs
 from relatum.grammar import adopts, stages
@@ -84,7 +87,26 @@ class Prepared:
             notes.append("SP reads the embedding: one of the networks has no feature maps")
         if recipe.anchors != "batch" and self.anchors is None:
             notes.append("no term of this method uses anchors, so there were none")
-        return tuple(notes)
+        return (*notes, *self._coupled(recipe))
+
+    def _coupled(self, recipe: Recipe) -> Iterator[str]:
+        """Where BatchNorm makes a batch in parts another one than the batch as a whole."""
+        layer = coupling_layer(self.pair.student.network)
+        if layer is None:
+            return
+        largest = max(world.shares(min(recipe.batch_size, len(self.sets.train))))
+        if recipe.microbatch is not None and recipe.microbatch < largest:
+            yield (
+                f"the student has BatchNorm ({layer}): it normalises each microbatch of"
+                f" {recipe.microbatch} by itself, so this is not the training of a batch of"
+                f" {recipe.batch_size}; a student without BatchNorm is trained exactly so"
+            )
+        elif world.size() > 1 and not recipe.sync_batchnorm:
+            yield (
+                f"the student has BatchNorm ({layer}): each of {world.size()} processes normalises"
+                f" its own {largest} samples by themselves; --sync-batchnorm (on GPUs) takes those"
+                " of all"
+            )
 
 
 def prepare(
@@ -115,6 +137,8 @@ def prepare(
     anchors = anchors_of(recipe, sets, pair.teacher) if wanted else None
     named = pair.student.named_parameters()
     learning = frozenset(name for name, each in named if each.requires_grad)
+    if world.rank():  # built alike; from here on dropout draws for samples of its own
+        torch.manual_seed(generator(recipe.seed, "process", world.rank()).initial_seed())
     return Prepared(sets, pair, plan, batches, anchors, learning)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from relatum import together, world
 from relatum.data import Batches, Resident, augmentations, cut
 from relatum.data.seeds import generator
 from relatum.datasets import Dataset, load
@@ -62,7 +63,9 @@ def sets_of(recipe: Recipe, device: torch.device, download: bool = False) -> Set
     key = (recipe.dataset, recipe.data_root, recipe.image_size)
     if key not in _loaded:
         root = Path(recipe.data_root) if recipe.data_root else None
-        dataset = load(recipe.dataset, root=root, download=download, image_size=recipe.image_size)
+        dataset = together.in_turn(
+            lambda: load(recipe.dataset, root=root, download=download, image_size=recipe.image_size)
+        )
         _loaded.clear()
         _loaded[key] = dataset
     dataset = _loaded[key]
@@ -135,9 +138,11 @@ def training_batches(recipe: Recipe, sets: Sets) -> Batches:
         augment=augmentations(recipe.augment),
         seed=recipe.seed,
         drop_last=recipe.drop_last,
+        shared=True,
     )
 
 
-def evaluation_batches(data: Resident) -> Batches:
-    """All of a part, in order, as it is."""
-    return Batches(data, min(EVALUATION_BATCH, len(data)))
+def evaluation_batches(data: Resident, shared: bool = True) -> Batches:
+    """All of a part, in order, as it is; shared out among processes where there is enough of it."""
+    size = min(EVALUATION_BATCH, len(data))
+    return Batches(data, size, shared=shared and (len(data) % size or size) >= world.size())
