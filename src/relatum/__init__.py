@@ -39,7 +39,7 @@ _HOMES = {
     "types": ("Batch", "Captured", "Fault", "Input"),
     "weights": ("load_weights", "save_weights"),
 }
-_PARTS = ("evaluate", "fit", "losses", "relations", "schedules")
+_PARTS = ("evaluate", "fit", "losses", "relations", "schedules", "world")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [

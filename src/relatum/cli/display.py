@@ -50,6 +50,7 @@ class Bars:
         self._progress = progress
         self._runs = progress.add_task("runs", total=runs) if runs > 1 else None
         self._steps: TaskID | None = None
+        self._noted: set[str] = set()
 
     def begin(self, label: str, steps: int, done: int) -> None:
         """A new bar."""
@@ -66,12 +67,17 @@ class Bars:
         """Nothing: the bar shows it."""
 
     def note(self, text: str) -> None:
-        """A line above the bars."""
+        """A line above the bars; what was noted of one run is not said again of the next."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self._print(text)
+
+    def _print(self, text: str) -> None:
         self._progress.console.print(text, highlight=False, markup=False)
 
     def end(self, record: Record) -> None:
         """The run's line, and one more run done."""
-        self.note(line_of(record))
+        self._print(line_of(record))
         if self._runs is not None:
             self._progress.advance(self._runs)
 
@@ -82,6 +88,7 @@ class Lines:
     def __init__(self, runs: int) -> None:
         self._runs, self._done = runs, 0
         self._label, self._said = "", monotonic()
+        self._noted: set[str] = set()
 
     def begin(self, label: str, steps: int, done: int) -> None:
         """Remember its name."""
@@ -95,17 +102,22 @@ class Lines:
         if monotonic() - self._said > PLAIN_EVERY:
             self._said = monotonic()
             losses = " ".join(f"{name} {value:.4g}" for name, value in row.losses.items())
-            self.note(f"{self._label}: epoch {row.epoch} of {epochs}, {losses}")
+            self._print(f"{self._label}: epoch {row.epoch} of {epochs}, {losses}")
 
     def note(self, text: str) -> None:
-        """A line."""
+        """A line; what was noted of one run is not said again of the next."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self._print(text)
+
+    def _print(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
     def end(self, record: Record) -> None:
         """The run's line."""
         self._done += 1
         count = f"[{self._done}/{self._runs}] " if self._runs > 1 else ""
-        self.note(f"{count}{line_of(record)}")
+        self._print(f"{count}{line_of(record)}")
 
 
 def line_of(record: Record) -> str:

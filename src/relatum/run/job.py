@@ -96,6 +96,8 @@ class _Run:
 
     def go(self, download: bool, overwrite: bool) -> Record:
         ready = prepare(self.recipe, self.device, download)
+        for warning in ready.warnings(self.recipe):
+            self.display.note(warning)
         rows: list[Row] = []
         idle: dict[str, nn.Parameter] = {}
         learnt: set[nn.Parameter] = set()

@@ -87,9 +87,9 @@ class Prepared:
             notes.append("SP reads the embedding: one of the networks has no feature maps")
         if recipe.anchors != "batch" and self.anchors is None:
             notes.append("no term of this method uses anchors, so there were none")
-        return (*notes, *self._coupled(recipe))
+        return (*notes, *self.warnings(recipe))
 
-    def _coupled(self, recipe: Recipe) -> Iterator[str]:
+    def warnings(self, recipe: Recipe) -> Iterator[str]:
         """Where BatchNorm makes a batch in parts another one than the batch as a whole."""
         layer = coupling_layer(self.pair.student.network)
         if layer is None:
