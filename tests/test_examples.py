@@ -1,9 +1,12 @@
 """Every example runs as it stands, offline, on the CPU, and says what it did."""
 
 import ast
+import os
 import re
 import runpy
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +23,7 @@ SAYS = {
     "own_loss.py": r"loss 0\.\d+; gradient of length 0\.\d+ to the student\n.*: 0\.0000\n",
     "plain_loop.py": r"(step \d: loss \d+\.\d+\n){8}",
     "readme.py": r"1 {'sp': \d.*, 'rrkd': \d.*}\n",
+    "several_processes.py": r"(step \d: loss \d+\.\d{6}\n){5}",
     "unlabelled_images.py": r"nothing teaches fc.weight, fc.bias\n(epoch \d: rrkd 0\..*\n){4}stud",
 }
 
@@ -70,3 +74,19 @@ def test_a_loss_of_ones_own_goes_through_the_command(capsys: pytest.CaptureFixtu
     assert "MyLoss" in capsys.readouterr().out
     (record,) = Path("here").glob("*/seed-0/record.json")
     assert '"MyLoss"' in record.read_text(encoding="utf-8")
+
+
+def test_several_processes_say_what_one_says(capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(EXAMPLES / "several_processes.py")
+    with torch.random.fork_rng(devices=[]):
+        runpy.run_path(file, run_name="__main__")
+    alone = [float(each) for each in re.findall(r"loss (\S+)", capsys.readouterr().out)]
+    run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", file]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, *run], env=environment, capture_output=True, text=True, timeout=SECONDS * 2
+    )
+    assert done.returncode == 0, done.stderr
+    together = [float(each) for each in re.findall(r"loss (\S+)", done.stdout)]
+    assert len(alone) == 5
+    assert together == pytest.approx(alone, rel=1e-4)
