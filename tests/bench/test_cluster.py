@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,18 +26,12 @@ needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not inst
 PATIENCE = 120.0
 
 
-@pytest.fixture(scope="module")
-def pool() -> Iterator[Cluster]:
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A cluster; its processes find these tests."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "src")])
-    pool = Cluster("local", "cpu")
-    yield pool
-    pool.close()
-    if before is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = before
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "src")]))
+    with closing(Cluster("local", "cpu")) as pool:
+        yield pool
 
 
 def gather(pool: Cluster, *keys: str) -> dict[str, list[Message]]:

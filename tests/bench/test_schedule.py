@@ -211,13 +211,6 @@ def test_a_process_that_is_killed_while_stopping_is_no_failure(tmp_path: Path) -
     assert unfinished(tmp_path) == []
 
 
-def test_somebody_stops_one_process_alone(tmp_path: Path) -> None:
-    board = Written()
-    ends = scripted(alone=Result(Outcome("stopped")))
-    assert ran(cells(tmp_path, "none"), tmp_path, Here(ends), board).failed == 1
-    assert board.notes == [f"{ALONE} failed: its process was asked to stop, and saved"]
-
-
 def test_a_folder_of_another_recipe_is_refused_before_anything_begins(tmp_path: Path) -> None:
     ran(cells(tmp_path, "none"), tmp_path)
     with pytest.raises(Fault, match=r"holds a run of another recipe \(epochs: 1 there, 2 asked"):

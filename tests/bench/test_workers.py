@@ -117,7 +117,35 @@ def test_asked_to_stop_they_save(tmp_path: Path) -> None:
         assert (tmp_path / str(first)).read_text() == "waits"
         pool.stop()
         told = gather(pool, "a", "b")
-        assert [each[-1] for each in told.values()] == [Result("saved")] * 2
+        assert [each[-1] for each in told.values()] == [Result("saved", unsound=True)] * 2
+
+
+def test_one_that_others_stop_is_not_used_again(tmp_path: Path) -> None:
+    """Whether it is busy, idle, or has only just begun; nothing is lost in a dying process."""
+    with closing(Processes(1, CPU)) as pool:
+        pool.submit("busy", Waits(tmp_path))
+        until(lambda: any(tmp_path.iterdir()))
+        (place,) = tmp_path.iterdir()
+        os.kill(int(place.name), signal.SIGTERM)
+        assert gather(pool, "busy")["busy"] == [Result("saved", unsound=True)]
+        pool.submit("next", Says())
+        idle = pid(gather(pool, "next")["next"])
+        assert idle != int(place.name)
+        os.kill(idle, signal.SIGTERM)
+        pool.submit("late", Says())  # it may be dying, or dead
+        (*_, end) = gather(pool, "late")["late"]
+        asked = Died("its process ended with exit code 0", outside=True)
+        assert isinstance(end, Result) or end == asked
+        until(lambda: not alive(idle))
+    with closing(Processes(1, CPU)) as pool:
+        pool.submit("young", Waits(tmp_path))
+        process = pool._workers[0].process
+        assert process is not None
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGTERM)
+        assert gather(pool, "young")["young"] == [
+            Died("its process was ended by SIGTERM", outside=True)
+        ]
 
 
 def test_to_close_ends_even_those_that_would_not(tmp_path: Path) -> None:

@@ -102,7 +102,8 @@ class Cluster:
         except self._ray.exceptions.RayTaskError as error:
             raise _what(error) from None
         except self._ray.exceptions.RayError as error:
-            return Died(f"Ray: {type(error).__name__}: {first_line(error)}")
+            outside = isinstance(error, self._ray.exceptions.NodeDiedError)  # e.g. preempted
+            return Died(f"Ray: {type(error).__name__}: {first_line(error)}", outside)
         assert isinstance(result, Result)
         return result
 

@@ -30,8 +30,9 @@ class Result:
 
     Attributes:
         value: what it gave.
-        unsound: whether its process is better not used again, because an error came out of it
-            that nobody foresaw; on a GPU such a one may spoil all that comes after.
+        unsound: whether its process is better not used again: because an error came out of it
+            that nobody foresaw, and on a GPU such a one may spoil all that comes after; or
+            because it was asked to end, and is about to.
     """
 
     value: object
@@ -40,9 +41,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Died:
-    """The process of a task ended without a result."""
+    """The process of a task ended without a result.
+
+    Attributes:
+        reason: in a line.
+        outside: whether it was asked to end, or its machine went away: the task had no part in
+            it, and may be begun again.
+    """
 
     reason: str
+    outside: bool = False
 
 
 Message = Steps | Note | Result | Died

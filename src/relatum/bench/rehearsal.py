@@ -12,6 +12,7 @@ import torch
 from relatum.bench.attempt import foreseen, line_of
 from relatum.bench.experiment import Cell
 from relatum.bench.grid import TEACHER
+from relatum.bench.patience import STOPS
 from relatum.bench.pool import Died, Pool, Result, Tell
 from relatum.checkpoint import Stop
 from relatum.recipes.recipe import Recipe
@@ -191,6 +192,7 @@ def _done(
     under_way: dict[str, Rehearsal] = {}
     pair: dict[str, str] = {}
     ahead = True
+    lost: dict[str, int] = defaultdict(int)
     while tasks or under_way:
         stop.check()
         while tasks and pool.room and not (ahead and under_way):
@@ -200,7 +202,13 @@ def _done(
         for name, message in pool.wait(0.2):
             if not isinstance(message, Result | Died):
                 continue
-            key, task, ahead = pair.get(name, name), under_way.pop(name), False
+            key, task = pair.get(name, name), under_way.pop(name)
+            if isinstance(message, Died) and message.outside and lost[name] + 1 < STOPS:
+                lost[name] += 1
+                tasks.appendleft((name, task))
+                continue
+            stop.check()  # what ended may have been asked to by what asks us
+            ahead = False
             if isinstance(message, Result):
                 assert isinstance(message.value, dict)
                 yield key, message.value

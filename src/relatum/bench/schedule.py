@@ -8,6 +8,7 @@ from typing import Protocol
 from relatum.bench.attempt import Attempt, Outcome, leave_word, tidy
 from relatum.bench.experiment import Cell
 from relatum.bench.grid import TEACHER
+from relatum.bench.patience import STOPS, Patience
 from relatum.bench.pool import Died, Message, Note, Pool, Result, Steps
 from relatum.bench.progress import Progress
 from relatum.bench.rehearsal import Unable
@@ -20,6 +21,7 @@ LOOK = 0.25
 AGAIN = 5.0
 """Seconds after which a cell that another process was at is tried again."""
 ORPHANED = "its teacher failed"
+STOPPED = "its process was asked to stop by somebody else, and saved"
 
 
 class Board(Protocol):
@@ -60,6 +62,9 @@ def run_grid(
 ) -> Progress:
     """Run every cell that has no record and can have one.
 
+    A cell whose process somebody else stops, or whose machine goes away, did not fail: it is
+    begun again, from what it saved, as long as it gets on (see ``relatum.bench.patience``).
+
     Args:
         cells: all of the grid.
         out: where.
@@ -75,7 +80,7 @@ def run_grid(
     Raises:
         Interrupted: it was asked to stop; what ran has saved.
     """
-    job = _Job(out, pool, board, Progress(len(cells)))
+    job = _Job(out, pool, board, stop, Progress(len(cells)))
     job.begin(cells, before, unable)
     progress = job.progress
     while progress.running or (stop.signum is None and (progress.waiting or job.away)):
@@ -94,10 +99,11 @@ def run_grid(
 class _Job:
     """The state of it: what waits, what runs, what another process is at."""
 
-    def __init__(self, out: Path, pool: Pool, board: Board, progress: Progress) -> None:
+    def __init__(self, out: Path, pool: Pool, board: Board, stop: Stop, progress: Progress) -> None:
         self.progress, self.stopping = progress, False
         self.away: list[tuple[float, Cell]] = []
-        self._out, self._pool, self._board = out, pool, board
+        self._out, self._pool, self._board, self._stop = out, pool, board, stop
+        self._patience = Patience(out)
         self._lost: set[str] = set()
         """Where teachers would lie that failed."""
         self._pending: set[str] = set()
@@ -136,6 +142,7 @@ class _Job:
         self.progress.waiting += back
         while self._pool.room and (cell := self._next()) is not None:
             self.progress.begin(cell)
+            self._patience.begin(cell)
             self._pool.submit(cell.folder, Attempt(cell, self._out))
 
     def _next(self) -> Cell | None:
@@ -166,8 +173,11 @@ class _Job:
             self._ended(running.cell, message)
 
     def _ended(self, cell: Cell, message: Result | Died) -> None:
+        # A signal for all processes at once may be answered by them before it is looked at here.
+        halted = self._stop.signum is not None
         if isinstance(message, Died):
-            outcome = Outcome("stopped" if self.stopping else "failed", reason=message.reason)
+            excused = halted or message.outside
+            outcome = Outcome("stopped" if excused else "failed", reason=message.reason)
         else:
             assert isinstance(message.value, Outcome)
             outcome = message.value
@@ -182,8 +192,17 @@ class _Job:
             self.progress.elsewhere = len(self.away)
         elif outcome.kind == "failed":
             self._fail(cell, outcome.reason, outcome.trace)
-        elif not self.stopping:
-            self._fail(cell, "its process was asked to stop, and saved")
+        elif not halted:
+            self._again(cell, outcome.reason or STOPPED)
+
+    def _again(self, cell: Cell, reason: str) -> None:
+        """Begin a cell again that others stopped, or give it up."""
+        if self._patience.ends(cell):
+            why = f"stopped {STOPS} times in a row before it got on: {reason}"
+            self._fail(cell, f"{why}; find out who stops it (a limit of time or memory, a signal)")
+        else:
+            self.progress.waiting.insert(0, cell)
+            self._board.note(f"{cell.folder}: {reason}; it is begun again")
 
     def _fail(self, cell: Cell, reason: str, trace: str = "") -> None:
         self.progress.failed += 1

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -132,11 +132,15 @@ def _read(worker: _Worker) -> Iterator[tuple[str, Message]]:
             yield key, message
     except (EOFError, OSError):
         worker.key = None
-        yield key, Died(_end(worker))
+        yield key, _end(worker)
 
 
-def _end(worker: _Worker) -> str:
-    """Wait for the end of a process that is about to; how it ended, in words."""
+def _end(worker: _Worker) -> Died:
+    """Wait for the end of a process that is about to; how it ended.
+
+    With a task and without a result, that is orderly only where somebody asked it to end: as it
+    began, before it could listen, or idle, before it could take the task.
+    """
     assert worker.process is not None
     worker.process.join(PARTING)
     worker.process.kill()
@@ -145,8 +149,8 @@ def _end(worker: _Worker) -> str:
     if code < 0:
         name = signal.Signals(-code).name
         memory = " (there may have been too little memory)" if name == "SIGKILL" else ""
-        return f"its process was ended by {name}{memory}"
-    return f"its process ended with exit code {code}"
+        return Died(f"its process was ended by {name}{memory}", outside=name == "SIGTERM")
+    return Died(f"its process ended with exit code {code}", outside=code == 0)
 
 
 def serve(pipe: Connection, device: str) -> None:
@@ -184,6 +188,8 @@ def serve(pipe: Connection, device: str) -> None:
         except Exception:
             tell(RuntimeError(f"a worker of the benchmark failed:\n{traceback.format_exc()}"))
             return
+        asked = stop.signum is not None  # perhaps by somebody else than its parent
+        result = replace(result, unsound=result.unsound or asked)
         tell(result)
         if result.unsound:
             return

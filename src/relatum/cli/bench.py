@@ -98,8 +98,8 @@ def bench(
     Every cell is a run in a folder of its own, with its record: what is done is not done again.
     Killed, stopped or failed, the same command with --resume goes on where it was, to the same
     numbers. A method that cannot serve a pair is refused before anything is trained; a cell that
-    fails is reported, stops no other, and is tried again by the next --resume. Exit code 1 says
-    that cells failed.
+    fails is reported, stops no other, and is tried again by the next --resume; one whose process
+    somebody else stops goes on in another. Exit code 1 says that cells failed.
     """
     from relatum.bench.grid import Grid, given_of, pairs_of
 

@@ -44,12 +44,19 @@ def report_benchmark(folder: Path, grid: "Grid") -> None:
     """
     from rich.console import Console
 
+    from relatum.bench.grid import TEACHER
     from relatum.record import find, unfinished
     from relatum.report.standings import tables
     from relatum.report.standings_page import write_benchmark
     from relatum.report.standings_text import terminal
+    from relatum.types import Fault
 
     runs = find(folder)
+    if all(record.label == TEACHER for _, record in runs):
+        raise Fault(
+            f"no student of the benchmark in {folder} has finished yet; go on with the same"
+            " 'relatum bench' and --resume"
+        )
     found = tables(
         [record for _, record in runs],
         [each for _, each in unfinished(folder)],
