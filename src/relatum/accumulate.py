@@ -8,8 +8,9 @@ the losses have said how that should change, again, a microbatch at a time, to p
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,12 @@ from torch import Tensor, nn
 from relatum import world
 from relatum.distiller import Distiller
 from relatum.objective import Anchors, Losses
+from relatum.sharding import sharded
 from relatum.types import Batch, Captured, Fault, Images, Value
 
 Around = Callable[[], AbstractContextManager[object]]
+_alike: WeakSet[nn.Module] = WeakSet()
+"""What all processes are known to have begun with the same of."""
 
 
 def coupling_layer(network: nn.Module) -> str | None:
@@ -40,30 +44,42 @@ def accumulate(
     and of all samples only what the losses read: N×D numbers, or whole maps where they read
     those. Costs one more forward pass of the student.
 
+    All processes begin with what the first one holds, and run as many microbatches as each
+    other, for a network that is held in parts, or that gathers statistics, needs all of them
+    every time. So one of them never has more microbatches than another has samples.
+
     Args:
         distiller: in training mode.
         batch: this process's part of it, as large as it may be.
-        microbatch: samples at a time, on each process.
+        microbatch: samples at a time, on each process, at most, unless another process has so
+            few that its share cannot be cut as often.
         around: in which the networks and losses run forward, as autocast.
 
     Raises:
-        Fault: a microbatch of less than one sample.
+        Fault: a microbatch of less than one sample, or a student in parts.
     """
     if microbatch < 1:
         raise Fault(f"a microbatch holds at least one sample, got {microbatch}")
+    if sharded(distiller.learner):
+        raise Fault("a student in parts takes its batches whole; leave the microbatch out")
     learner = distiller.learner
+    _begin_alike(learner)
+    batch = replace(batch, shares=batch.shares or world.counts(len(batch), batch.images.device))
+    parts = _parts(len(batch), batch.shares or (), microbatch)
     random = _Random(batch.images.device)
     with distiller.until():
+        before = [each.clone() for each in learner.student.buffers()]
         with around():
             images = learner.student.prepare(batch.images)
-            parts = _parts(len(batch), max(batch.shares or (len(batch),)), microbatch)
             first = [_Pass(images[rows], learner.say) for rows in parts]
             said = _heard(first, random)
             anchors, second = _anchors(distiller, microbatch, random)
             taught = _taught(distiller, batch, parts)
+        with around():  # anew: autocast remembers what it has cast without a graph
             losses: Losses = learner.objective(said, taught, batch, images, anchors)
         losses.total.backward()  # type: ignore[no-untyped-call]
-        with _unmoved(learner.student), random.kept():
+        _put_back(learner.student, before)  # so they move again as they did, and no further
+        with random.kept():
             _again(first, said, parts, random, around)
             if anchors is not None:
                 _again(second, anchors.student, _parts_of(second), random, around)
@@ -81,9 +97,16 @@ class _Pass:
     random: list[Tensor] = field(default_factory=list)
 
 
-def _parts(rows: int, most: int, microbatch: int) -> list[slice]:
-    """As many parts on every process, as even as can be."""
-    count = min(-(-most // microbatch), max(rows, 1))
+def _begin_alike(learner: nn.Module) -> None:
+    """Have all processes begin with what the first one holds, as DDP has it."""
+    if world.size() > 1 and learner not in _alike:
+        world.alike((*learner.parameters(), *learner.buffers()))
+        _alike.add(learner)
+
+
+def _parts(rows: int, shares: Sequence[int], microbatch: int) -> list[slice]:
+    """As many parts on every process, none of them empty, as even as can be."""
+    count = max(1, min(-(-max(shares) // microbatch), min(shares)))
     ends = [rows * place // count for place in range(count + 1)]
     return [slice(*each) for each in pairwise(ends)]
 
@@ -133,7 +156,7 @@ def _anchors(
     if learner.anchors is None:
         return None, []
     images = learner.student.prepare(learner.anchors)
-    parts = _parts(len(images), len(images), microbatch)
+    parts = _parts(len(images), (len(images),), microbatch)
     passes = [_Pass(images[rows], learner.student.read) for rows in parts]
     return Anchors(_heard(passes, random), distiller.taught_anchors()), passes
 
@@ -165,16 +188,11 @@ def _tensors(said: Captured) -> Iterator[Tensor]:
         yield from (value,) if isinstance(value, Tensor) else value
 
 
-@contextmanager
-def _unmoved(network: nn.Module) -> Iterator[None]:
-    """Buffers are afterwards as they were: the first pass has moved them already."""
-    before = [(each, each.clone()) for each in network.buffers()]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for each, value in before:
-                each.copy_(value)
+@torch.no_grad()
+def _put_back(network: nn.Module, before: Sequence[Tensor]) -> None:
+    """Statistics of BatchNorm and the like, as they were before the first pass."""
+    for each, value in zip(network.buffers(), before, strict=True):
+        each.copy_(value)
 
 
 class _Random:

@@ -16,6 +16,7 @@ from torch import Tensor
 from relatum import together, world
 from relatum.distiller import Distiller
 from relatum.fit import Position
+from relatum.sharding import full_optimizer_state, full_state, load_full_optimizer_state
 from relatum.tally import NotFinite
 from relatum.types import Fault
 from relatum.weights import load_state, write
@@ -162,8 +163,8 @@ class Saver:
             "stage": self._stage,
             "position": {"epoch": position.epoch, "step": position.step},
             "tally": dict(position.tally),
-            "learner": learner.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "learner": full_state(learner),
+            "optimizer": full_optimizer_state(self._optimizer),
             "random": together.all_of(_random_state()),
         }
         together.by_first(lambda: write(self.path, _packed(state)))
@@ -184,7 +185,7 @@ class Saver:
             raise Fault(f"{self.path} is of another run ({difference})")
         position = Position(**state["position"], tally=state["tally"])
         load_state(self._distiller.learner, state["learner"], self.path)
-        self._optimizer.load_state_dict(state["optimizer"])
+        load_full_optimizer_state(self._optimizer, state["optimizer"])
         for group in self._optimizer.param_groups:
             if isinstance(group["lr"], Tensor):  # stays where the file was read to
                 group["lr"] = group["lr"].to(group["params"][0].device)

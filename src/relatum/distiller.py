@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from relatum import world
 from relatum.objective import Anchors, Losses, Objective
+from relatum.sharding import shard_learner, sharded
 from relatum.taps import Tapped, at_rest
 from relatum.teachers import Teacher
 from relatum.types import Batch, Captured, Fault, Images
@@ -159,6 +160,13 @@ class Distiller:
             self._anchors_seen = anchors._version  # moves when a checkpoint is loaded
         return self._taught_anchors
 
+    def shard(self, device: torch.device | str) -> None:
+        """Hold the student and the losses' heads in parts, one on each process (FSDP2).
+
+        After ``rest`` and before the optimiser is made, which sees the parts.
+        """
+        shard_learner(self.learner, self.student, device)
+
     def spread(self, batch: Batch) -> None:
         """Have all processes of a training learn the same, from now on, by DDP.
 
@@ -171,8 +179,8 @@ class Distiller:
                 the order in which it sums gradients stays the same, so that a training that
                 was resumed has the same bits.
         """
-        if world.size() == 1 or self._spread is not None:
-            return
+        if world.size() == 1 or self._spread is not None or sharded(self.learner):
+            return  # a learner in parts averages by itself
         world.alike(self.learner.buffers())
         # statistics of BatchNorm are averaged by the loop, queues and banks are equal by themselves
         self._spread = DistributedDataParallel(self.learner, **_SYNCED)

@@ -35,9 +35,14 @@ class Tapped(nn.Module):
     Args:
         network: any module from images to logits, an embedding or a reconstruction. It is
             not changed, and its saved weights are its own (``tapped.network.state_dict()``).
+            Images come to it in the type of its parameters, be that float32 or bfloat16.
         taps: a name for every place to read, e.g. ``{"embedding": Tap("fc", "input")}``;
             ``find_taps`` finds the usual ones in any network.
         input: the size and normalisation that this network was built for.
+
+    Attributes:
+        whole: run the network to its end always, whatever ``until`` says: one that is sharded
+            must not be left halfway.
 
     Raises:
         Fault: a tap names a submodule that the network lacks; or, in ``forward``, a tapped
@@ -61,6 +66,7 @@ class Tapped(nn.Module):
         for name in ("mean", "std"):
             value = torch.tensor(getattr(self.input, name)).view(1, -1, 1, 1)
             self.register_buffer(name, value, persistent=False)
+        self.whole = False
         self._listening = False
         self._caught: dict[Tap, Tensor] = {}
         self._versions: dict[Tap, int] = {}
@@ -127,18 +133,20 @@ class Tapped(nn.Module):
         draw no dropout and gather no statistics. A few of the first images run through the
         whole network, at rest, so that a tap which cannot be read is refused as ever.
         """
-        before, self._until = self._until, frozenset(names)
+        before, self._until = self._until, None if self.whole else frozenset(names)
         try:
             yield
         finally:
             self._until = before
 
     def prepare(self, images: Images) -> Images:
-        """Images in [0, 1] to what this network eats: its size, its mean, its deviation."""
+        """Images in [0, 1] to what this network eats: its size, mean, deviation and type."""
         size = self.input.size
         if size is not None and tuple(images.shape[-2:]) != size:
             images = F.interpolate(images, size, mode="bilinear", antialias=True)
-        return (images - self.mean).div_(self.std)
+        prepared = (images - self.mean).div_(self.std)
+        kind = next((each.dtype for each in self.network.parameters()), prepared.dtype)
+        return prepared.to(kind) if kind.is_floating_point else prepared
 
     def forward(self, images: Images) -> Captured:
         """The network's output and every tap, for images in [0, 1]."""

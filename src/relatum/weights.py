@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from relatum.foreign_weights import readings
+from relatum.sharding import full_state, load_full_state
 from relatum.types import Fault, first_line
 
 _FOREIGN = re.compile(r"GLOBAL ([\w.]{1,80})")
@@ -56,7 +57,14 @@ def save_weights(network: nn.Module, path: Path, about: Mapping[str, str] | None
         path: where to.
         about: what the file shall say of itself, for ``about_weights``.
     """
-    write(path, _ordered(save(state_of(network), metadata={**(about or {}), "format": "pt"})))
+    save_state(state_of(network), path, about)
+
+
+def save_state(
+    state: Mapping[str, Tensor], path: Path, about: Mapping[str, str] | None = None
+) -> None:
+    """As ``save_weights``, for what ``state_of`` gave."""
+    write(path, _ordered(save(dict(state), metadata={**(about or {}), "format": "pt"})))
 
 
 def _ordered(content: bytes) -> bytes:
@@ -161,11 +169,11 @@ def _read(path: Path) -> list[Mapping[str, Tensor]]:
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:
-    """A copy of its parameters and buffers on the CPU; what shared memory is doubled."""
-    return {
-        name: value.detach().cpu().clone().contiguous()
-        for name, value in network.state_dict().items()
-    }
+    """A copy of its parameters and buffers on the CPU; what shared memory is doubled.
+
+    All processes ask together for those of a network in parts.
+    """
+    return {name: value.contiguous() for name, value in full_state(network).items()}
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
@@ -185,4 +193,4 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> N
     if unequal := sorted(set(own) ^ set(state)):
         there = "has" if unequal[0] in state else "lacks"
         raise Fault(f"{path} is of another network: it {there} {unequal[0]!r}")
-    network.load_state_dict(dict(state))
+    load_full_state(network, state)

@@ -64,6 +64,11 @@ class Recipe(BaseModel):
     sync_batchnorm: bool = False
     """Whether the student's BatchNorm takes its statistics over the samples of all processes
     (torch's SyncBatchNorm, on GPUs alone), and not over those of its own."""
+    shard: tuple[Literal["teacher", "student"], ...] = ()
+    """What each process of a training holds only a part of (FSDP2), where whole it is too large."""
+    teacher_precision: Literal["own", "bfloat16", "float16"] = "own"
+    """What the teacher computes in, whatever the student does: as it was built and loaded, or in
+    half of that memory."""
     drop_last: bool = True
     """Whether a short last batch is left out, as batch-dependent losses would have it."""
     learning_rate: float = Field(default=0.05, gt=0.0)

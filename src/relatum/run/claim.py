@@ -17,8 +17,9 @@ FILES = (
     "maps.safetensors",  # what a report drew from the pictures
 )
 """All that a run may leave."""
-MOVABLE = ("data_root", "teacher", "begin")
-"""Fields of a recipe that name places: what lies there may have moved, and is known by its sum."""
+MOVABLE = ("data_root", "teacher", "begin", "shard", "microbatch")
+"""Fields of a recipe that a run may be gone on with otherwise: those that name places (what lies
+there may have moved, and is known by its sum) and those that make room in memory."""
 
 
 def claim(recipe: Recipe, folder: Path, resume: bool, overwrite: bool) -> Record | None:

@@ -13,7 +13,6 @@ from torch import nn
 from relatum import together
 from relatum.checkpoint import Saver, Stop
 from relatum.distiller import Distiller
-from relatum.evaluate import encoder_parameters, macs, parameters
 from relatum.fit import Epoch, Position, fit
 from relatum.methods import Stage
 from relatum.recipes.plan import Alteration, name_of
@@ -28,7 +27,8 @@ from relatum.run.pictured import PICTURED, pictured
 from relatum.run.prepare import Prepared, optimizer_of, prepare, recipe_of
 from relatum.run.sets import Sets
 from relatum.run.trained import WEIGHTS
-from relatum.weights import load_weights, save_weights, state_of, write
+from relatum.sharding import load_full_state
+from relatum.weights import load_weights, save_state, state_of, write
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -98,6 +98,7 @@ class _Run:
         ready = prepare(self.recipe, self.device, download)
         for warning in ready.warnings(self.recipe):
             self.display.note(warning)
+        cost = ready.cost()
         rows: list[Row] = []
         idle: dict[str, nn.Parameter] = {}
         learnt: set[nn.Parameter] = set()
@@ -105,12 +106,14 @@ class _Run:
             distiller, resting = ready.distiller(stage, self.alter)
             named = distiller.named_parameters()
             idle |= {name: named[name] for name in resting}
+            if "student" in self.recipe.shard:
+                distiller.shard(self.device)
             learnt |= set(distiller.parameters())
             if not number:  # all that could be refused was not
                 together.by_first(lambda: self._begin(overwrite))
             self._train(number, stage, distiller, ready, rows)
         never = (name for name, parameter in idle.items() if parameter not in learnt)
-        return self._finish(ready, rows, tuple(sorted(never)))
+        return self._finish(ready, rows, tuple(sorted(never)), cost)
 
     def _begin(self, overwrite: bool) -> None:
         """Clear the folder of what is not wanted and of what a killed process left half written."""
@@ -184,8 +187,8 @@ class _Run:
 
     def _save_weights(self, name: str, ready: Prepared) -> None:
         about = about_network(self.recipe, ready.sets, ready.pair)
-        network = ready.pair.student.network
-        together.by_first(lambda: save_weights(network, self.folder / name, about))
+        state = state_of(ready.pair.student.network)  # all processes hold some of it
+        together.by_first(lambda: save_state(state, self.folder / name, about))
 
     def _by(self, pair: Pair) -> str:
         return measure.chosen_by(pair.setting, self.recipe)
@@ -220,7 +223,13 @@ class _Run:
             self._save_weights(BEST, ready)
         return row
 
-    def _finish(self, ready: Prepared, rows: list[Row], idle: tuple[str, ...]) -> Record:
+    def _finish(
+        self,
+        ready: Prepared,
+        rows: list[Row],
+        idle: tuple[str, ...],
+        cost: tuple[int, int, int],
+    ) -> Record:
         recipe, sets, pair = self.recipe, ready.sets, ready.pair
         student = pair.student
         objective = ready.stages[-1].objective
@@ -242,8 +251,7 @@ class _Run:
         taught = None if pair.teacher is None else hear(pair.teacher.tapped, sets.test)
         kept = pictured(hear(student, sets.test), taught, pair.setting.classes or 0)
         together.by_first(lambda: write(self.folder / PICTURED, save(kept)))
-        whole = parameters(student.network)
-        encoder = encoder_parameters(student, sets.shape) if "embedding" in student.taps else whole
+        whole, encoder, work = cost
         record = Record(
             label=self._label,
             recipe=recipe,
@@ -254,7 +262,7 @@ class _Run:
             classes=sets.classes,
             parameters=whole,
             encoder_parameters=encoder,
-            macs=macs(student.network, sets.shape),
+            macs=work,
             samples=sets.samples,
             rows=tuple(rows),
             metrics=metrics,
@@ -273,7 +281,7 @@ class _Run:
         last = state_of(network)
         load_weights(network, self.folder / BEST)
         found = measure.measure(pair.student, pair.teacher, pair.setting, sets.test)
-        network.load_state_dict(last)
+        load_full_state(network, last)
         return found
 
 

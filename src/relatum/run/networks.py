@@ -22,6 +22,8 @@ from relatum.teachers import Teacher
 from relatum.types import Fault, Images, Input, Shapes, first_line
 from relatum.weights import fingerprint
 
+HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -104,7 +106,9 @@ def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | No
         pair = _adopted(method, pair, recipe, sets)
     pair.student.to(device)
     if pair.teacher is not None:
-        pair.teacher.to(device)
+        pair.teacher.network.to(HALVES.get(recipe.teacher_precision))
+        if "teacher" not in recipe.shard:
+            pair.teacher.to(device)
     return pair
 
 

@@ -11,7 +11,7 @@ from relatum.accumulate import coupling_layer
 from relatum.data import Batches
 from relatum.data.seeds import generator
 from relatum.distiller import Distiller
-from relatum.evaluate import macs
+from relatum.evaluate import encoder_parameters, macs, parameters
 from relatum.grammar import adopts, stages
 from relatum.losses import SP
 from relatum.methods import TASK, Stage
@@ -20,7 +20,8 @@ from relatum.recipes.recipe import Recipe
 from relatum.run.anchors import anchors_of
 from relatum.run.networks import Pair, pair_of
 from relatum.run.sets import Sets, sets_of, training_batches
-from relatum.types import Images
+from relatum.sharding import sharded
+from relatum.types import Fault, Images
 
 THREADS = torch.get_num_threads()
 """What the process began with: the processors, or what ``OMP_NUM_THREADS`` says."""
@@ -66,6 +67,13 @@ class Prepared:
         if alter is not None:
             alter(distiller, self.sets.train)
         return distiller, distiller.rest(next(self.batches.epoch(1)))
+
+    def cost(self) -> tuple[int, int, int]:
+        """The student's parameters, those of them that its embedding needs, its multiply-adds."""
+        student, shape = self.pair.student, self.sets.shape
+        whole = parameters(student.network)
+        encoder = encoder_parameters(student, shape) if "embedding" in student.taps else whole
+        return whole, encoder, macs(student.network, shape)
 
     def notes(self, recipe: Recipe) -> tuple[str, ...]:
         """What the run decided by itself, in sentences."""
@@ -133,6 +141,13 @@ def prepare(
     # after the student, so that one seed gives all methods the same one to begin with
     plan = stages(recipe.method, pair.setting)
     batches = training_batches(recipe, sets)
+    if pair.teacher is not None and "teacher" in recipe.shard:
+        pair.teacher.shard(device)  # after the stages, which may copy a part of it
+    if "student" in recipe.shard and len(plan) > 1:
+        raise Fault(
+            f"{recipe.method} trains in {len(plan)} stages, and a student in parts can have one;"
+            " leave the student out of --set shard=…"
+        )
     wanted = any(stage.objective.accepts("student_anchors") for stage in plan)
     anchors = anchors_of(recipe, sets, pair.teacher) if wanted else None
     named = pair.student.named_parameters()
@@ -163,7 +178,7 @@ def recipe_of(stage: Stage, recipe: Recipe) -> Recipe:
 def optimizer_of(recipe: Recipe, distiller: Distiller) -> torch.optim.Optimizer:
     """SGD over all that learns, its learning rate a tensor where the device can use one."""
     device = next(distiller.learner.parameters()).device
-    fused = device.type in ("cpu", "cuda")
+    fused = device.type in ("cpu", "cuda") and not sharded(distiller.learner)
     rate: float | Tensor = recipe.learning_rate
     if fused:
         rate = torch.tensor(recipe.learning_rate, device=device)
