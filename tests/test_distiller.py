@@ -81,6 +81,19 @@ def test_anchors_are_encoded_by_both_with_gradient_through_the_student() -> None
     assert not torch.allclose(grad, without)
 
 
+def test_anchors_of_the_student_alone_need_no_teacher() -> None:
+    class Drawn(nn.Module):
+        relational = True
+
+        def forward(self, student: Tensor, student_anchors: Tensor) -> Tensor:
+            return (student.mean(0) - student_anchors.mean(0)).square().sum()
+
+    objective = Objective(drawn=Term(Drawn(), on="embedding"))
+    distiller = Distiller(toys.student(), None, objective, torch.rand(3, 1, 6, 6))
+    losses, _ = distiller(next(toys.batches().epoch(1)))
+    assert losses.total > 0
+
+
 def test_anchors_are_encoded_again_at_every_step() -> None:
     _, distiller = anchored()
     batch = toys.batch()

@@ -108,7 +108,8 @@ class Distiller:
             raise Fault("the objective compares with anchors, but none were given")
         if anchors is not None and not objective.accepts("student_anchors"):
             raise Fault("anchors were given, but no term of the objective uses them")
-        if anchors is not None and not isinstance(teacher, Teacher):
+        uses = objective.accepts("teacher") or objective.accepts("teacher_anchors")
+        if anchors is not None and uses and not isinstance(teacher, Teacher):
             raise Fault("anchors need a live teacher: they are encoded by both networks")
         _check_taps("student", objective, set(student.taps))
         if isinstance(teacher, Teacher):
@@ -122,7 +123,6 @@ class Distiller:
             for name in ("student", "teacher")
         }
         self.learner = Learner(student, objective, anchors)
-        uses = objective.accepts("teacher") or objective.accepts("teacher_anchors")
         self.teacher = teacher if uses else None
         self._taught_anchors: Captured | None = None
         self._anchors_seen: int | None = None
@@ -154,6 +154,8 @@ class Distiller:
     def taught_anchors(self) -> Captured | None:
         """What the teacher says of fixed anchors: once, for neither of them can change."""
         anchors = self.learner.anchors
+        if self.teacher is None:
+            return None
         if anchors is not None and self._anchors_seen != anchors._version:
             assert isinstance(self.teacher, Teacher)
             self._taught_anchors = self.teacher.encode(anchors)
