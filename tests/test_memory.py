@@ -1,3 +1,4 @@
+import itertools
 import math
 from collections import Counter
 
@@ -200,3 +201,39 @@ def test_known_numbers() -> None:
     """What was drawn before is drawn again, on every machine and by every version."""
     drawn = memory.draw(torch.tensor([0, 5]), 4, torch.tensor(7), 100)
     assert chosen(drawn) == [{20, 38, 67, 73}, {34, 47, 53, 91}]
+
+
+@pytest.mark.parametrize("below", [6, 7])
+@pytest.mark.parametrize(("keys", "rows"), [(1, 60_000), (1200, 50)])
+def test_integers_are_uniform_and_independent(below: int, keys: int, rows: int) -> None:
+    """By chi-square over all triples, whose mean and spread follow from the degrees of freedom.
+
+    Many draws of few rows count as one of many: a row must not be alike from key to key.
+    """
+    every = [memory.integers(rows, 3, below, torch.tensor(key)) for key in range(keys)]
+    drawn = torch.cat(every)
+    assert drawn.dtype == torch.long
+    assert len(drawn) == 60_000
+    for columns in ([0, 1, 2], [0, 1], [1, 2], [0, 2], [0]):
+        places = torch.tensor([below**power for power in range(len(columns))])
+        cells = below ** len(columns)
+        counts = torch.bincount((drawn[:, columns] * places).sum(1), minlength=cells).double()
+        square = float((counts - 60_000 / cells).square().sum() / (60_000 / cells))
+        assert abs(square - (cells - 1)) < 4 * math.sqrt(2 * (cells - 1))
+
+
+def test_integers_hang_on_key_and_place_alone() -> None:
+    few, many = (memory.integers(n, 3, 1000, torch.tensor(7)) for n in (50, 80))
+    assert torch.equal(many[:50], few)
+    keys = (0, 1, 2, 2**31 - 1, 2**31)
+    others = [memory.integers(200, 3, 1000, torch.tensor(key)) for key in keys]
+    for one, other in itertools.combinations(others, 2):
+        assert (one == other).double().mean() < 0.02, "a thousandth are equal by chance"
+    key = torch.tensor(5)
+    memory.integers(3, 2, 9, key)
+    assert key == 5
+
+
+def test_known_integers() -> None:
+    """What was drawn before is drawn again, on every machine and by every version."""
+    assert memory.integers(2, 3, 100, torch.tensor(7)).tolist() == [[68, 30, 36], [18, 83, 48]]

@@ -81,6 +81,32 @@ def test_angle_is_at_the_first_index() -> None:
         assert float(have[i, j, k]) == pytest.approx(want, abs=1e-12)
 
 
+def test_some_rows_of_all() -> None:
+    rows = SAMPLES[1:3]
+    for relation in (relations.gram, relations.relative, relations.euclidean):
+        close(relation(rows, SAMPLES), relation(SAMPLES, SAMPLES)[1:3])
+        close(relation(SAMPLES, SAMPLES), relation(SAMPLES))
+    close(relations.angle(SAMPLES, rows), relations.angle(SAMPLES)[1:3])
+
+
+def test_chosen_angles() -> None:
+    triplets = torch.tensor(list(itertools.product(range(5), repeat=3)))
+    have = relations.chosen_angles(SAMPLES.view(5, 2, 2), triplets)
+    close(have.view(5, 5, 5), relations.angle(SAMPLES))
+    torch.autograd.gradcheck(
+        lambda samples: relations.chosen_angles(samples, triplets[::7]),
+        SAMPLES.clone().requires_grad_(),
+    )
+
+
+@pytest.mark.parametrize(("cuda", "entries"), [(False, 5), (True, 5 * 4)])
+def test_what_distances_hold(cuda: bool, entries: int) -> None:
+    class Placed(Tensor):
+        is_cuda = cuda
+
+    assert relations.held(SAMPLES.view(5, 2, 2).as_subclass(Placed)) == entries
+
+
 def test_right_angle() -> None:
     corner = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 5.0]])
     angles = relations.angle(corner)

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from relatum import relations
+from relatum import blocks, relations
 
 AT_ONCE = 2**25
-"""Entries of a matrix of batch by bank that are held at a time: 128 MiB in float32."""
+"""Entries of a matrix of batch by bank that are held at a time: 128 MiB in float32. It is more than
+``blocks.AT_ONCE``, for every block reads all of the bank, and few such matrices are held."""
 
 
 def unit_rows(size: int, dim: int, generator: torch.Generator | None = None) -> Tensor:
@@ -51,12 +52,18 @@ def blend(bank_ND: Tensor, places_B: Tensor, rows_BD: Tensor, momentum: float) -
         rows_BD: what they move towards, on the scale of one.
         momentum: how much stays of what was there, from 0 to 1.
     """
-    same_BB = places_B[:, None] == places_B
-    first_B = same_BB.int().argmax(1)  # one of each, for twice the same place is a race
     rows_BD = rows_BD.detach().to(bank_ND.dtype)
-    mean_BD = same_BB.to(rows_BD.dtype) @ rows_BD / same_BB.sum(1, keepdim=True)
+    found = [_alike(own, places_B, rows_BD) for (own,) in blocks.split(len(places_B), places_B)]
+    first_B, mean_BD = (torch.cat(parts) for parts in zip(*found, strict=True))
     moved_BD = momentum * bank_ND.index_select(0, places_B) + (1 - momentum) * mean_BD
     bank_ND.index_copy_(0, places_B, relations.unit(moved_BD).index_select(0, first_B))
+
+
+def _alike(own_R: Tensor, places_B: Tensor, rows_BD: Tensor) -> tuple[Tensor, Tensor]:
+    """For some places, the first row of the batch at the same place, and the mean of all such."""
+    same_RB = own_R[:, None] == places_B
+    first_R = same_RB.int().argmax(1)  # one of each, for twice the same place is a race
+    return first_R, same_RB.to(rows_BD.dtype) @ rows_BD / same_RB.sum(1, keepdim=True)
 
 
 def similarities(rows_BD: Tensor, bank_ND: Tensor, places_BC: Tensor) -> Tensor:
@@ -67,7 +74,7 @@ def similarities(rows_BD: Tensor, bank_ND: Tensor, places_BC: Tensor) -> Tensor:
     """
     parts = [
         (rows @ bank_ND.T).gather(1, places)
-        for rows, places in _slices(len(bank_ND), rows_BD, places_BC)
+        for rows, places in blocks.split(len(bank_ND), rows_BD, places_BC, at_once=AT_ONCE)
     ]
     return torch.cat(parts)
 
@@ -77,7 +84,7 @@ def combine(weights_BC: Tensor, bank_ND: Tensor, places_BC: Tensor) -> Tensor:
     size = len(bank_ND)
     parts = [
         weights.new_zeros(len(weights), size).scatter_add_(1, places, weights) @ bank_ND
-        for weights, places in _slices(size, weights_BC, places_BC)
+        for weights, places in blocks.split(size, weights_BC, places_BC, at_once=AT_ONCE)
     ]
     return torch.cat(parts)
 
@@ -103,7 +110,7 @@ def draw(places_B: Tensor, count: int, key: Tensor, others: Tensor | int) -> Ten
     every_N = _mix(torch.arange(size, dtype=torch.int32, device=places_B.device))
     own_B = _mix(_mix(key.to(places_B.device, torch.int32, copy=True)) ^ places_B.int())
     chosen: list[Tensor] = []
-    for places, own in _slices(size, places_B, own_B):
+    for places, own in blocks.split(size, places_B, own_B, at_once=AT_ONCE):
         lots = _mix(every_N ^ own[:, None])  # no two of a row alike: ties would go by the device
         lots.clamp_min_(_LOWEST + 1)  # above those of whom may not be chosen
         if labels_N is None:
@@ -112,6 +119,29 @@ def draw(places_B: Tensor, count: int, key: Tensor, others: Tensor | int) -> Ten
             lots.masked_fill_(labels_N == labels_N[places][:, None], _LOWEST)
         chosen.append(lots.topk(count, dim=1, sorted=False).indices)
     return torch.cat(chosen)
+
+
+@torch.no_grad()
+def integers(count: int, columns: int, below: int, key: Tensor) -> Tensor:
+    r"""Integers from 0 to ``below`` - 1, at random, with repetition: count×columns.
+
+    All are uniform and independent, but for a share of ``below`` :math:`/ 2^{32}`, and a function
+    of the key and of their place: as with ``draw``, every rank and every device has the same.
+
+    Args:
+        count: how many rows.
+        columns: how many of each row.
+        below: above the largest one.
+        key: an integer tensor of no dimensions; another key, other integers.
+    """
+    key = _mix(key.to(torch.int32, copy=True))
+    numbers_N = torch.arange(count, dtype=torch.int32, device=key.device)
+    drawn: list[Tensor] = []
+    for _ in range(columns):
+        numbers_N = _mix(numbers_N ^ key)  # of the column before: none is like another
+        key = _mix(key ^ _LOWEST)  # by what no row is: a row's number must not become its key
+        drawn.append(numbers_N.remainder(below).long())
+    return torch.stack(drawn, dim=1)
 
 
 _LOWEST = -(2**31)
@@ -128,11 +158,3 @@ def _mix(number: Tensor) -> Tensor:
         number *= factor
     number ^= (number >> 16).bitwise_and_(0xFFFF)
     return number
-
-
-def _slices(size: int, *rows: Tensor) -> list[tuple[Tensor, ...]]:
-    """Parts of a batch, small enough that each may be compared with all of a bank."""
-    per = max(1, AT_ONCE // size)
-    if len(rows[0]) <= per:
-        return [rows]
-    return list(zip(*(torch.split(each, per) for each in rows), strict=True))

@@ -7,7 +7,7 @@ Shape legend: B = batch, D = dimension, K = anchors.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from relatum.precision import exact
@@ -30,10 +30,15 @@ def unit(rows: Tensor, eps: float = 1e-12) -> Tensor:
 
 
 @exact
-def gram(features: FeatureMap) -> Relation:
-    r"""Dot products of all pairs: :math:`G_{ij} = \langle x_i, x_j \rangle`, not normalised."""
+def gram(features: FeatureMap, others: FeatureMap | None = None) -> Relation:
+    r"""Dot products of all pairs: :math:`G_{ij} = \langle x_i, x_j \rangle`, not normalised.
+
+    Args:
+        features: the samples of the rows.
+        others: those of the columns; the same when ``None``.
+    """
     flat_BD = features.flatten(1)
-    return flat_BD @ flat_BD.T
+    return flat_BD @ (flat_BD if others is None else others.flatten(1)).T
 
 
 @exact
@@ -63,14 +68,28 @@ def relative(
 
 
 @exact
-def euclidean(features: FeatureMap) -> Relation:
+def euclidean(features: FeatureMap, others: FeatureMap | None = None) -> Relation:
     r"""Distances of all pairs, :math:`\|x_i - x_j\|_2`, in the units of the features.
 
     Differences are taken before they are squared: the expansion by dot products loses close
     pairs to cancellation. Coinciding samples have distance zero and send no gradient.
+
+    Args:
+        features: the samples of the rows.
+        others: those of the columns; the same when ``None``.
     """
     flat_BD = features.flatten(1)
-    return torch.cdist(flat_BD, flat_BD, compute_mode="donot_use_mm_for_euclid_dist")
+    flat_KD = flat_BD if others is None else others.flatten(1)
+    return torch.cdist(flat_BD, flat_KD, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def held(features: FeatureMap) -> int:
+    """Entries that ``euclidean`` holds for each row: B, but B times D on CUDA.
+
+    There the backward pass of ``torch.cdist`` makes every difference before it adds them.
+    """
+    batch = len(features)
+    return batch * features[0].numel() if features.is_cuda and batch else batch
 
 
 @exact
@@ -88,14 +107,30 @@ def distance(features: FeatureMap, eps: float = 1e-6) -> Relation:
 
 
 @exact
-def angle(features: FeatureMap, eps: float = 1e-12) -> Triplets:
+def angle(features: FeatureMap, corners: FeatureMap | None = None, eps: float = 1e-12) -> Triplets:
     r"""Cosine of the angle at :math:`x_i` between :math:`x_j` and :math:`x_k`, at ``[i, j, k]``.
 
-    Zero where two of the three coincide. Cubic in the batch: 64 MB at B = 256 in float32.
+    Zero where i coincides with j or k. Cubic in the batch: 64 MB at B = 256 in float32.
+
+    Args:
+        features: the samples j and k.
+        corners: the samples i; the same when ``None``.
+        eps: samples closer than this coincide.
     """
     flat_BD = features.flatten(1)
-    towards_BBD = unit(flat_BD[None] - flat_BD[:, None], eps)
+    corners_BD = flat_BD if corners is None else corners.flatten(1)
+    towards_BBD = unit(flat_BD[None] - corners_BD[:, None], eps)
     return towards_BBD @ towards_BBD.mT
+
+
+@exact
+def chosen_angles(
+    features: FeatureMap, triplets: Int[Tensor, "triplets 3"], eps: float = 1e-12
+) -> Float[Tensor, " triplets"]:
+    """Cosines of the angles of ``angle``, of the triplets (i, j, k) in the rows alone."""
+    flat_BD = features.flatten(1)
+    corner, one, other = (flat_BD.index_select(0, places) for places in triplets.unbind(1))
+    return (unit(one - corner, eps) * unit(other - corner, eps)).sum(1)
 
 
 @exact

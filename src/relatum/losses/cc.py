@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from relatum import divergences, relations
+from relatum import blocks, divergences, relations
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
 
@@ -103,16 +103,23 @@ class CC(nn.Module):
             teacher = teacher.detach()
         student, teacher = self.student_head(student), self.teacher_head(teacher)
         if self.kind == "rbf":
-            return divergences.squared(self._kernel(student), self._kernel(teacher))
+            pair = (relations.unit(student.flatten(1)), relations.unit(teacher.flatten(1)))
+            return blocks.mean(self._apart, len(student), pair, pair)
         divergences.same(student, teacher)
         apart_BD = (student - teacher).flatten(1).abs()
         return (apart_BD[:-1] * apart_BD[1:]).sum() / max(len(apart_BD) - 1, 1)
 
-    def _kernel(self, embedding: Embedding) -> Tensor:
-        cosine_BB = relations.cosine(embedding)
+    def _apart(
+        self, student_rows: Tensor, teacher_rows: Tensor, student_BD: Tensor, teacher_BD: Tensor
+    ) -> Scalar:
+        student_RB = self._kernel(student_rows, student_BD)
+        return divergences.squared(student_RB, self._kernel(teacher_rows, teacher_BD))
+
+    def _kernel(self, rows: Tensor, unit_BD: Tensor) -> Tensor:
+        cosine_RB = relations.gram(rows, unit_BD)
         scale = math.exp(-2 * self.gamma)
         terms = [
-            scale * (2 * self.gamma) ** power / math.factorial(power) * cosine_BB**power
+            scale * (2 * self.gamma) ** power / math.factorial(power) * cosine_RB**power
             for power in range(1, self.order + 1)  # that of power 0 is the same for both
         ]
         return sum(terms[1:], terms[0])

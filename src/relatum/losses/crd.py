@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from relatum import memory, relations
+from relatum import blocks, memory, relations
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
 
@@ -172,10 +172,13 @@ class CRD(nn.Module):
                 )
             return indices
         others = self.num_samples if self.labels is None else self.labels
-        drawn_BK = memory.draw(indices, self.negatives, self.key, others)
+        candidates_BC = indices.new_empty(len(indices), self.negatives + 1, dtype=torch.long)
+        candidates_BC[:, 0] = indices
+        for own, row in blocks.split(self.negatives, indices, candidates_BC):
+            row[:, 1:] = memory.draw(own, self.negatives, self.key, others)
         if self.training:
             self.key += 1
-        return torch.cat([indices[:, None], drawn_BK], dim=1)
+        return candidates_BC
 
     def _side(
         self, rows_BD: Tensor, bank_ND: Tensor, normaliser: Tensor, candidates_BC: Tensor
@@ -186,18 +189,34 @@ class CRD(nn.Module):
         for the backward pass, and the bank may move before it.
         """
         with torch.no_grad():
-            logits_BC = memory.similarities(rows_BD, bank_ND, candidates_BC) / self.temperature
-            limits = torch.finfo(normaliser.dtype)  # reached by temperatures below 0.012
-            first = (self.num_samples * logits_BC.exp().mean()).clamp(limits.tiny, limits.max)
-            constant = torch.where(self.fixed, normaliser, first.to(normaliser.dtype))
-            if self.training:
-                normaliser.copy_(constant)
-            value, slope_BC = _contrast(logits_BC, constant, 1 / self.num_samples)
-            if not rows_BD.requires_grad:
-                return value
-            slope_BD = memory.combine(slope_BC / self.temperature, bank_ND, candidates_BC)
-        result: Tensor = _Sloped.apply(rows_BD, value, slope_BD)
+            parts = blocks.split(self.negatives, rows_BD, candidates_BC)
+            shares = [len(rows) / len(rows_BD) for rows, _ in parts]
+            logits = [
+                memory.similarities(rows, bank_ND, places) / self.temperature
+                for rows, places in parts
+            ]
+            constant = self._constant(normaliser, logits, shares)
+            values, slopes = [], []
+            for (_, places), share in zip(parts, shares, strict=True):
+                value, slope_RC = _contrast(logits.pop(0), constant, 1 / self.num_samples)
+                values.append(value * share)
+                if rows_BD.requires_grad:
+                    slope_RC = slope_RC / self.temperature
+                    slopes.append(memory.combine(slope_RC, bank_ND, places) * share)
+            total = torch.stack(values).sum()
+        result: Tensor = _Sloped.apply(rows_BD, total, torch.cat(slopes)) if slopes else total
         return result
+
+    def _constant(self, normaliser: Tensor, logits: list[Tensor], shares: list[float]) -> Tensor:
+        """Z as it was fixed by the first training step, or as this one would fix it."""
+        means = [part.exp().mean() * share for part, share in zip(logits, shares, strict=True)]
+        limits = torch.finfo(normaliser.dtype)  # reached by temperatures below 0.012
+        mean = torch.stack(means).sum()
+        first = (self.num_samples * mean).clamp(limits.tiny, limits.max)
+        constant = torch.where(self.fixed, normaliser, first.to(normaliser.dtype))
+        if self.training:
+            normaliser.copy_(constant)
+        return constant
 
 
 def most_negatives(num_samples: int, labels: Tensor | None) -> int:

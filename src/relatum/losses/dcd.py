@@ -5,9 +5,9 @@ Giakoumoglou & Stathaki, arXiv 2407.11802.
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from relatum import relations
+from relatum import blocks, relations
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
 
@@ -83,10 +83,31 @@ class DCD(nn.Module):
             )
         student_BD = relations.unit(self.student_head(student))
         teacher_BD = relations.unit(self.teacher_head(teacher.detach()))
+        pair = (student_BD, teacher_BD)
+        places_B = torch.arange(len(student), device=student.device)
         scale = self.log_scale.exp().clamp_max(10)
-        logits_BB = scale * (student_BD @ teacher_BD.T) + self.bias
-        by_student_BB = F.log_softmax(logits_BB, dim=1)
-        by_teacher_BB = F.log_softmax(logits_BB.T, dim=1)
-        contrast = -by_student_BB.diagonal().mean()
-        consistency = F.kl_div(by_student_BB, by_teacher_BB, reduction="batchmean", log_target=True)
+        whole = (*pair, scale, self.bias)
+        return blocks.mean(self._both_sides, len(student), (*pair, places_B), whole)
+
+    def _both_sides(
+        self,
+        student_rows: Tensor,
+        teacher_rows: Tensor,
+        places_R: Tensor,
+        student_BD: Tensor,
+        teacher_BD: Tensor,
+        scale: Tensor,
+        bias: Tensor,
+    ) -> Scalar:
+        """The loss of some samples, among all of them."""
+        logits_RB = scale * (student_rows @ teacher_BD.T) + bias
+        by_student_RB = F.log_softmax(logits_RB, dim=1)
+        if len(student_rows) == len(student_BD):
+            turned_RB, own_R = logits_RB.T, by_student_RB.diagonal()
+        else:
+            turned_RB = scale * (teacher_rows @ student_BD.T) + bias
+            own_R = by_student_RB.gather(1, places_R[:, None])
+        by_teacher_RB = F.log_softmax(turned_RB, dim=1)
+        contrast = -own_R.mean()
+        consistency = F.kl_div(by_student_RB, by_teacher_RB, reduction="batchmean", log_target=True)
         return contrast + self.consistency_weight * consistency

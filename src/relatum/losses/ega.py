@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from relatum import relations
+from relatum import blocks, relations
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
 
@@ -80,12 +80,27 @@ class EGA(nn.Module):
                 f"EGA: compares {tuple(student.shape)} of the student with {tuple(teacher.shape)}"
                 " of the teacher; give it the same samples, and the widths where they differ"
             )
-        student_BD, teacher_BD = _centred(student), _centred(teacher.detach())
-        nodes_BB = teacher_BD @ student_BD.T - torch.eye(len(student), device=student.device)
-        edges_BB = teacher_BD @ teacher_BD.T - student_BD @ student_BD.T
-        nodes: Tensor = torch.linalg.vector_norm(nodes_BB)
-        edges: Tensor = torch.linalg.vector_norm(edges_BB)
+        pair = (_centred(student), _centred(teacher.detach()))
+        places_B = torch.arange(len(student), device=student.device)
+        norms = blocks.each(_norms, len(student), (*pair, places_B), pair)
+        # of a norm of norms the gradient is finite at zero, of a root of squares it is not
+        whole = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), dim=0)
+        nodes, edges = whole.unbind()
         return self.node_weight * nodes + self.edge_weight * edges
+
+
+def _norms(
+    student_rows: Tensor,
+    teacher_rows: Tensor,
+    places_R: Tensor,
+    student_BD: Tensor,
+    teacher_BD: Tensor,
+) -> Tensor:
+    """Of some rows of both matrices, which sample is which row's own, and all samples."""
+    own_RB = places_R[:, None] == torch.arange(len(student_BD), device=places_R.device)
+    nodes_RB = teacher_rows @ student_BD.T - own_RB.to(student_BD.dtype)
+    edges_RB = teacher_rows @ teacher_BD.T - student_rows @ student_BD.T
+    return torch.stack([torch.linalg.vector_norm(nodes_RB), torch.linalg.vector_norm(edges_RB)])
 
 
 def _centred(embedding: Embedding, eps: float = 1e-6) -> Tensor:

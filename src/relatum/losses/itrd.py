@@ -6,7 +6,7 @@ arXiv 2112.00459.
 import torch
 from torch import Tensor, nn
 
-from relatum import relations
+from relatum import blocks, relations
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
 
@@ -131,9 +131,27 @@ def _standardised(embedding: Embedding, eps: float = 1e-5) -> Tensor:
     return centred_BD / variance_D.clamp_min(eps**2).sqrt()
 
 
-def _mutual(student: Embedding, teacher: Embedding, eps: float = 1e-12) -> Scalar:
-    student_BB, teacher_BB = relations.cosine(student), relations.cosine(teacher)
-    both_BB = student_BB * teacher_BB
-    student_BB = student_BB / student_BB.trace().clamp_min(eps)
-    both_BB = both_BB / both_BB.trace().clamp_min(eps)
-    return (student_BB.square() - both_BB.square()).sum()
+def _mutual(student: Embedding, teacher: Embedding) -> Scalar:
+    pair = (relations.unit(student.flatten(1)), relations.unit(teacher.flatten(1)))
+    traces: tuple[Tensor, ...] = ()
+    if not blocks.fit(len(student), len(student)):
+        own_B, teachers_B = (each.square().sum(1) for each in pair)
+        traces = (own_B.sum(), (own_B * teachers_B).sum())
+    return blocks.total(_information, len(student), pair, (*pair, *traces))
+
+
+def _information(
+    student_rows: Tensor,
+    teacher_rows: Tensor,
+    student_BD: Tensor,
+    teacher_BD: Tensor,
+    *traces: Tensor,
+    eps: float = 1e-12,
+) -> Scalar:
+    """What some rows add; of all rows the matrices' traces are known, of fewer they are given."""
+    student_RB = relations.gram(student_rows, student_BD)
+    both_RB = student_RB * relations.gram(teacher_rows, teacher_BD)
+    student_trace, both_trace = traces or (student_RB.trace(), both_RB.trace())
+    student_RB = student_RB / student_trace.clamp_min(eps)
+    both_RB = both_RB / both_trace.clamp_min(eps)
+    return (student_RB.square() - both_RB.square()).sum()

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from relatum import relations
+from relatum import blocks, relations
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
 
@@ -80,23 +80,34 @@ class LP(nn.Module):
         """
         if len(student) != len(teacher):
             raise Fault(f"LP: {len(student)} samples of the student, {len(teacher)} of the teacher")
-        distance_BB = relations.euclidean(student)
-        near_BN, neighbours_BN = self._neighbours(relations.euclidean(teacher.detach()))
+        near_BN, neighbours_BN = self._neighbours(teacher.detach())
         weight_BN = torch.exp(-near_BN.square() / self._squared_width(near_BN))
         if self.training:
             self.mean_weight.copy_(weight_BN.mean() if weight_BN.numel() else weight_BN.sum())
-        kept_BN = distance_BB.gather(1, neighbours_BN).square()
-        loss = (weight_BN * kept_BN).sum() / max(neighbours_BN.shape[1], 1)
+        rows = (student, neighbours_BN, weight_BN)
+        apart = blocks.total(_apart, relations.held(student), rows, (student,))
+        loss = apart / max(neighbours_BN.shape[1], 1)
         return loss / len(student) if self.batch_invariant else loss
 
-    def _neighbours(self, distance_BB: Tensor) -> tuple[Tensor, Tensor]:
-        batch = len(distance_BB)
-        own_BB = torch.eye(batch, dtype=torch.bool, device=distance_BB.device)
-        others_BB = distance_BB.masked_fill(own_BB, torch.inf)
-        nearest = others_BB.topk(min(self.neighbours, batch - 1), dim=1, largest=False)
-        return nearest.values, nearest.indices
+    def _neighbours(self, teacher: Embedding) -> tuple[Tensor, Tensor]:
+        """How far the nearest others are from every sample, and which they are."""
+        places_B = torch.arange(len(teacher), device=teacher.device)
+        count = min(self.neighbours, len(teacher) - 1)
+        found = []
+        for rows, own_R in blocks.split(len(teacher), teacher, places_B):
+            distance_RB = relations.euclidean(rows, teacher)
+            others_RB = distance_RB.masked_fill(own_R[:, None] == places_B, torch.inf)
+            found.append(others_RB.topk(count, dim=1, largest=False))
+        return torch.cat([each.values for each in found]), torch.cat([e.indices for e in found])
 
     def _squared_width(self, near_BN: Tensor) -> float | Tensor:
         if isinstance(self.sigma, str):
             return near_BN.median().square().clamp_min(1e-12) if near_BN.numel() else 1.0
         return self.sigma**2
+
+
+def _apart(
+    student_rows: Tensor, neighbours_RN: Tensor, weight_RN: Tensor, student: Tensor
+) -> Tensor:
+    distance_RB = relations.euclidean(student_rows, student)
+    return (weight_RN * distance_RB.gather(1, neighbours_RN).square()).sum()

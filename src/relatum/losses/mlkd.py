@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from relatum import blocks
 from relatum.divergences import kl, same, squared
 from relatum.precision import exact
 from relatum.relations import gram
@@ -114,4 +115,11 @@ def unsure(confidence: Tensor) -> Tensor:
 
 def _apart(student: Tensor, teacher: Tensor) -> Scalar:
     """The squared distance of two Gram matrices by their rows: the mean over R² times R."""
-    return squared(gram(student), gram(teacher)) * len(student)
+    pair = (student, teacher)
+    return blocks.mean(_rows_apart, len(student), pair, pair) * len(student)
+
+
+def _rows_apart(
+    student_rows: Tensor, teacher_rows: Tensor, student: Tensor, teacher: Tensor
+) -> Scalar:
+    return squared(gram(student_rows, student), gram(teacher_rows, teacher))

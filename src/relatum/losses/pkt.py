@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from relatum import blocks, relations
 from relatum.divergences import same
 from relatum.precision import exact
 from relatum.types import Embedding, Scalar
@@ -34,15 +35,27 @@ class PKT(nn.Module):
     @exact
     def forward(self, student: Embedding, teacher: Embedding) -> Scalar:
         """Embeddings (B, width) of both networks to a scalar."""
-        student_BB, teacher_BB = _neighbours(student), _neighbours(teacher.detach())
-        same(student_BB, teacher_BB)
-        return (teacher_BB * ((teacher_BB + EPS) / (student_BB + EPS)).log()).mean()
+        pair = (_unit(student), _unit(teacher.detach()))
+        return blocks.mean(_divergence, len(student), pair, pair)
 
 
-def _neighbours(features: Embedding) -> Tensor:
+def _divergence(
+    student_rows: Tensor, teacher_rows: Tensor, student_BD: Tensor, teacher_BD: Tensor
+) -> Scalar:
+    student_RB = _neighbours(student_rows, student_BD)
+    teacher_RB = _neighbours(teacher_rows, teacher_BD)
+    same(student_RB, teacher_RB)
+    return (teacher_RB * ((teacher_RB + EPS) / (student_RB + EPS)).log()).mean()
+
+
+def _unit(features: Embedding) -> Tensor:
     flat_BD = features.flatten(1)
     norm_B1: Tensor = torch.linalg.vector_norm(flat_BD, dim=1, keepdim=True)
-    unit_BD = flat_BD * (norm_B1 > EPS) / (norm_B1 + EPS)
+    return flat_BD * (norm_B1 > EPS) / (norm_B1 + EPS)
+
+
+def _neighbours(rows: Tensor, unit_BD: Tensor) -> Tensor:
+    """How likely some samples are to pick each of all."""
     # rounding in float32 may take the cosine of opposite samples below -1
-    chance_BB = ((unit_BD @ unit_BD.T + 1) / 2).clamp_min(0)
-    return chance_BB / chance_BB.sum(1, keepdim=True)
+    chance_RB = ((relations.gram(rows, unit_BD) + 1) / 2).clamp_min(0)
+    return chance_RB / chance_RB.sum(1, keepdim=True)

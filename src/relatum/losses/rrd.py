@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relatum import memory, relations
+from relatum import blocks, memory, relations
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
 
@@ -141,18 +141,27 @@ class RRD(nn.Module):
         elif self.training:
             queue_KD = self.queue.clone()  # the backward pass needs it as it was
             memory.enqueue(self.queue, self.pointer, teacher_BD)
-        student_BK = student_BD @ queue_KD.T / self.student_temperature
-        teacher_BK = teacher_BD @ queue_KD.T / self.teacher_temperature
-        target_BK = F.softmax(teacher_BK, dim=1)
-        if not self.teacher_learns:
-            target_BK = target_BK.detach()
-        self._note(target_BK.detach())
-        return -(target_BK * F.log_softmax(student_BK, dim=1)).sum(1).mean()
-
-    def _note(self, target_BK: Tensor) -> None:
+        means = blocks.mean(
+            self._against, len(queue_KD), (student_BD, teacher_BD), (queue_KD,)
+        ).unbind()
         if self.training:
-            self.teacher_entropy.copy_(torch.special.entr(target_BK).sum(1).mean())
-            self.teacher_peak.copy_(target_BK.amax(1).mean())
+            self.teacher_entropy.copy_(means[1].detach())
+            self.teacher_peak.copy_(means[2].detach())
+        return means[0]
+
+    def _against(self, student_rows: Tensor, teacher_rows: Tensor, queue_KD: Tensor) -> Tensor:
+        """The loss of some samples; in training, with what is noted of their targets."""
+        student_RK = student_rows @ queue_KD.T / self.student_temperature
+        teacher_RK = teacher_rows @ queue_KD.T / self.teacher_temperature
+        target_RK = F.softmax(teacher_RK, dim=1)
+        if not self.teacher_learns:
+            target_RK = target_RK.detach()
+        loss = -(target_RK * F.log_softmax(student_RK, dim=1)).sum(1).mean()
+        if not self.training:
+            return loss[None]
+        known_RK = target_RK.detach()
+        entropy = torch.special.entr(known_RK).sum(1).mean()
+        return torch.stack([loss, entropy, known_RK.amax(1).mean()])
 
 
 def _teacher_head(kind: str, teacher_dim: int, dim: int) -> nn.Module:

@@ -2,9 +2,9 @@
 
 from difflib import get_close_matches
 
-from torch import nn
+from torch import Tensor, nn
 
-from relatum import relations
+from relatum import blocks, relations
 from relatum.divergences import cross_entropy, row_cosine, squared
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
@@ -81,13 +81,25 @@ class RRKD(nn.Module):
         """
         if (student_anchors is None) != (teacher_anchors is None):
             raise Fault("RRKD needs the anchors of both networks, or of neither")
-        relative_student = relations.relative(student, student_anchors)
-        if teacher_anchors is not None:
-            teacher_anchors = teacher_anchors.detach()
-        relative_teacher = relations.relative(teacher.detach(), teacher_anchors)
+        rows = (_unit(student), _unit(teacher.detach()))
+        anchors = rows
+        if student_anchors is not None and teacher_anchors is not None:
+            anchors = (_unit(student_anchors), _unit(teacher_anchors.detach()))
+        return blocks.mean(self._apart, len(anchors[0]), rows, anchors)
+
+    def _apart(
+        self, student: Tensor, teacher: Tensor, student_anchors: Tensor, teacher_anchors: Tensor
+    ) -> Scalar:
+        """The loss of some samples, all of length one."""
+        relative_student = relations.gram(student, student_anchors)
+        relative_teacher = relations.gram(teacher, teacher_anchors)
         if self.kind == "mse":
             return squared(relative_student, relative_teacher)
         if self.kind == "sce":
             return cross_entropy(relative_student / 2, relative_teacher / 2)
         cosine = row_cosine(relative_student, relative_teacher, eps=1e-8)
         return -(cosine / 2 + 0.5 + self.eps).log().mean()
+
+
+def _unit(embedding: Embedding) -> Tensor:
+    return relations.unit(embedding.flatten(1))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from relatum import relations
+from relatum import blocks, relations
 from relatum.divergences import squared
 from relatum.precision import exact
 from relatum.types import Fault, FeatureMap, Scalar
@@ -69,10 +69,20 @@ class SP(nn.Module):
                 f" {len(teachers)} of the teacher"
             )
         pairs = zip(students, teachers, strict=True)
-        losses = torch.stack([squared(_similarity(s), _similarity(t.detach())) for s, t in pairs])
-        loss = losses.sum()
+        loss = torch.stack([_layer(s, t.detach()) for s, t in pairs]).sum()
         return loss * len(students[0]) / 2 if self.batch_invariant else loss
 
 
-def _similarity(features: FeatureMap) -> relations.Relation:
-    return relations.unit(relations.gram(features))
+def _layer(student: FeatureMap, teacher: FeatureMap) -> Scalar:
+    pair = (student, teacher)
+    return blocks.mean(_apart, len(student), pair, pair)
+
+
+def _apart(
+    student_rows: FeatureMap, teacher_rows: FeatureMap, student: FeatureMap, teacher: FeatureMap
+) -> Scalar:
+    return squared(_similarity(student_rows, student), _similarity(teacher_rows, teacher))
+
+
+def _similarity(rows: FeatureMap, features: FeatureMap) -> relations.Relation:
+    return relations.unit(relations.gram(rows, features))

@@ -14,6 +14,7 @@ from tests.losses.contract import (
 )
 
 _rrd = partial(Case, loss=losses.RRD, shapes=EMBEDDINGS)
+_DRAWN = "triplets are drawn by the samples' places in the batch"
 _RRD = {"student_dim": 6, "teacher_dim": 5, "dim": 4, "queue_size": 12}
 
 CASES: tuple[Case, ...] = (
@@ -77,6 +78,32 @@ CASES: tuple[Case, ...] = (
         others={"distance_weight": 1.0, "angle_weight": 1.0},
         refused=({"distance_weight": -1.0}, {"angle_weight": -1.0}),
         zero=True,
+    ),
+    Case(
+        loss=losses.RKDAngle,
+        name="triplets",
+        settings={"triplets": 16, "seed": 1},
+        shapes=EMBEDDINGS,
+        others={"triplets": 12, "seed": 2},
+        refused=(
+            {"triplets": 0},
+            {"triplets": 2.5},
+            {"triplets": None},
+            {"seed": -1},
+            {"seed": 2**31},
+        ),
+        zero=True,
+        excused={"order_of_the_batch_does_not_matter": _DRAWN},
+    ),
+    Case(
+        loss=losses.RKD,
+        name="triplets",
+        settings={"triplets": 16, "seed": 1},
+        shapes=EMBEDDINGS,
+        others={"triplets": 12, "seed": 2},
+        refused=({"triplets": 0}, {"triplets": None}, {"seed": -1}),
+        zero=True,
+        excused={"order_of_the_batch_does_not_matter": _DRAWN},
     ),
     Case(loss=losses.PKT, shapes=EMBEDDINGS, zero=True),
     _rrd(
