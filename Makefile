@@ -44,9 +44,11 @@ types: env  ## check types
 examples: env  ## run the examples of the docstrings, of README.md and of docs/
 	$(BIN)/python -m pytest src tests/test_docs.py
 
-bench: env  ## measure: an epoch on MNIST against the usual loop (MNIST=FOLDER), CRD's banks
+bench: env  ## measure: an epoch on MNIST against the usual loop (MNIST=FOLDER), banks, blocks, processes
 	$(BIN)/python benchmarks/mnist_epoch.py --data $(MNIST)
 	$(BIN)/python benchmarks/memory_losses.py
+	$(BIN)/python benchmarks/relation_blocks.py
+	$(BIN)/python benchmarks/world_size.py
 
 clean:  ## remove caches and builds; runs/ and .venv stay
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache

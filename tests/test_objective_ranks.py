@@ -3,19 +3,24 @@
 Run as a module this file is one of the processes.
 """
 
+from typing import Any
+
+import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from relatum import world
+from relatum.accumulate import accumulate
 from relatum.distiller import Distiller
 from relatum.losses import KD, RRD, RRKD, SP, CrossEntropy
 from relatum.objective import Objective, Term
-from relatum.types import Batch
+from relatum.types import Batch, Captured
 from tests import toys
 from tests.processes import join, start
 
 SHARES = (5, 3)
+Found = dict[str | bool, Any]
 
 
 class Spread(nn.Module):
@@ -63,6 +68,50 @@ def trained(fixed: bool) -> dict[str, Tensor]:
     return results
 
 
+class Parted:
+    """A teacher whose every call needs all processes, as one that is held in parts does."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.teacher = toys.teacher().double()
+
+    def __call__(self, batch: Batch) -> Captured:
+        self.calls += 1
+        averaged(torch.zeros(1))
+        captured: Captured = self.teacher(batch)
+        return captured
+
+
+def mixed() -> tuple[dict[str, Tensor], int]:
+    """What is learnt of batches that go through at once, and of others in microbatches.
+
+    Each process builds a student of its own; all train that of the first one.
+    """
+    learner = toys.student(seed=world.rank(), dropout=0.0)
+    learner.network.bn = nn.Identity()
+    torch.manual_seed(world.rank())
+    objective = Objective(
+        ce=Term(CrossEntropy()),
+        sp=Term(SP(), on="maps", weight=30.0),
+        rrd=Term(RRD(4, 6, dim=5, queue_size=7), on="embedding"),
+    )
+    taught = Parted()
+    distiller = Distiller(learner, taught, objective)
+    distiller.learner.double()
+    distiller.train()
+    optimizer = torch.optim.SGD(distiller.parameters(), lr=0.1, momentum=0.9)
+    whole = toys.batches(4 * sum(SHARES), sum(SHARES)).epoch(1)
+    for each, microbatch in zip(whole, (1, None, 2, None), strict=True):
+        if microbatch is None:
+            distiller.spread(own(each))
+            distiller.losses(own(each)).total.backward()  # type: ignore[no-untyped-call]
+        else:
+            accumulate(distiller, own(each), microbatch)
+        optimizer.step()
+        optimizer.zero_grad()
+    return toys.state(distiller.learner), taught.calls
+
+
 def own(batch: Batch) -> Batch:
     """This process's share of a batch, in float64."""
     first = sum(SHARES[: world.rank()])
@@ -79,8 +128,13 @@ def averaged(value: Tensor) -> Tensor:
     return value / world.size()
 
 
-def test_two_processes_with_uneven_shares_train_as_one() -> None:
-    pair = start("tests.test_objective_ranks")
+@pytest.fixture(scope="module")
+def pair() -> list[Found]:
+    """What each of two processes found."""
+    return start("tests.test_objective_ranks")
+
+
+def test_two_processes_with_uneven_shares_train_as_one(pair: list[Found]) -> None:
     for fixed in (False, True):
         alone = trained(fixed)
         assert sum("conv.weight" in name for name in alone) == 2
@@ -89,5 +143,18 @@ def test_two_processes_with_uneven_shares_train_as_one() -> None:
             torch.testing.assert_close(each[fixed], alone, rtol=1e-9, atol=1e-12)
 
 
+def test_batches_at_once_and_in_microbatches_take_turns(pair: list[Found]) -> None:
+    alone, _ = mixed()
+    assert alone["objective.losses.rrd.pointer"] == 4 * sum(SHARES) % 7
+    (first, calls), (second, others) = (each["mixed"] for each in pair)
+    torch.testing.assert_close(first, alone, rtol=1e-9, atol=1e-12)
+    assert toys.same(first, second)
+    assert calls == others > 4 + 2  # in steps, and where DDP is shown one
+
+
+def found() -> Found:
+    return {"mixed": mixed(), **{fixed: trained(fixed) for fixed in (False, True)}}
+
+
 if __name__ == "__main__":
-    join(lambda: {fixed: trained(fixed) for fixed in (False, True)})
+    join(found)

@@ -52,6 +52,22 @@ def found(split: tuple[int, ...]) -> Found:
         "labels": world.gather(whole.split(split)[rank], lengths),  # type: ignore[no-untyped-call]
         "half": world.gather(own.half(), lengths),
         "strided": world.gather(own.mT, lengths),
+        **agreed(rank),
+    }
+
+
+def agreed(rank: int) -> Found:
+    """What the processes make of numbers of their own."""
+    own = [torch.full((2, 2), rank + 0.5), torch.tensor(float(rank)).double(), torch.ones(3) * rank]
+    world.average(own)
+    held = [torch.full((2,), rank), torch.tensor(rank == 0)]
+    world.alike(held)
+    return {
+        "shares": world.shares(7),
+        "own": (world.own(7).start, world.own(7).stop),
+        "average": own,
+        "mean": world.mean(torch.tensor([0.1, 0.3]) * (rank + 1)),
+        "alike": held,
     }
 
 
@@ -66,6 +82,12 @@ def test_alone() -> None:
     assert world.counts(7, CPU) == (7,)
     samples = rows()
     assert world.gather(samples, [8]) is samples
+    assert (world.shares(7), world.own(7)) == ((7,), slice(0, 7))
+    assert world.mean(samples) is samples
+    before = samples.clone()
+    world.average([samples])
+    world.alike([samples])
+    assert torch.equal(samples, before)
 
 
 @pytest.mark.parametrize("name", SPLITS)
@@ -93,6 +115,38 @@ def test_a_row_hears_of_every_process(name: str, pair: list[dict[str, Found]]) -
     for rank, each in enumerate(pair):
         wanted = torch.full((SPLITS[name][rank], 2, 3), 1.0 + 2.0, dtype=torch.float64)
         assert torch.equal(each[name]["gradient of rows"], wanted)
+
+
+@pytest.mark.parametrize(
+    ("length", "wanted"), [(8, (3, 3, 2)), (6, (2, 2, 2)), (2, (1, 1, 0)), (0, (0, 0, 0))]
+)
+def test_shares_are_as_even_as_can_be(
+    length: int, wanted: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world, "size", lambda: 3)
+    assert world.shares(length) == wanted
+    rows: list[int] = []
+    for rank in range(3):
+        monkeypatch.setattr(world, "rank", lambda rank=rank: rank)
+        rows += range(length)[world.own(length)]
+    assert rows == list(range(length))
+
+
+def test_both_agree(pair: list[dict[str, Found]]) -> None:
+    for rank, each in enumerate(pair):
+        seen = each["even"]
+        assert seen["shares"] == (4, 3)
+        assert seen["own"] == ((0, 4), (4, 7))[rank]
+        for found, wanted in zip(seen["average"], (1.0, 0.5, 0.5), strict=True):
+            assert torch.equal(found, torch.full_like(found, wanted))
+        assert [found.dtype for found in seen["average"]] == [
+            torch.float32,
+            torch.float64,
+            torch.float32,
+        ]
+        torch.testing.assert_close(seen["mean"], torch.tensor([0.15, 0.45]))
+        assert torch.equal(seen["mean"], pair[0]["even"]["mean"])
+        assert [found.tolist() for found in seen["alike"]] == [[0, 0], True]
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +21,6 @@ from relatum.sharding import sharded
 from relatum.types import Batch, Captured, Fault, Images, Value
 
 Around = Callable[[], AbstractContextManager[object]]
-_alike: WeakSet[nn.Module] = WeakSet()
-"""What all processes are known to have begun with the same of."""
 
 
 def coupling_layer(network: nn.Module) -> str | None:
@@ -63,7 +60,7 @@ def accumulate(
     if sharded(distiller.learner):
         raise Fault("a student in parts takes its batches whole; leave the microbatch out")
     learner = distiller.learner
-    _begin_alike(learner)
+    distiller.begin_alike()
     batch = replace(batch, shares=batch.shares or world.counts(len(batch), batch.images.device))
     parts = _parts(len(batch), batch.shares or (), microbatch)
     random = _Random(batch.images.device)
@@ -75,7 +72,6 @@ def accumulate(
             said = _heard(first, random)
             anchors, second = _anchors(distiller, microbatch, random)
             taught = _taught(distiller, batch, parts)
-        with around():  # anew: autocast remembers what it has cast without a graph
             losses: Losses = learner.objective(said, taught, batch, images, anchors)
         losses.total.backward()  # type: ignore[no-untyped-call]
         _put_back(learner.student, before)  # so they move again as they did, and no further
@@ -95,13 +91,6 @@ class _Pass:
     images: Images
     say: Callable[[Images], Captured]
     random: list[Tensor] = field(default_factory=list)
-
-
-def _begin_alike(learner: nn.Module) -> None:
-    """Have all processes begin with what the first one holds, as DDP has it."""
-    if world.size() > 1 and learner not in _alike:
-        world.alike((*learner.parameters(), *learner.buffers()))
-        _alike.add(learner)
 
 
 def _parts(rows: int, shares: Sequence[int], microbatch: int) -> list[slice]:

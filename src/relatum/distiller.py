@@ -127,6 +127,7 @@ class Distiller:
         self._taught_anchors: Captured | None = None
         self._anchors_seen: int | None = None
         self._spread: nn.Module | None = None
+        self._alike = False
 
     def to(self, device: torch.device | str) -> Self:
         """Move all of it."""
@@ -169,6 +170,12 @@ class Distiller:
         """
         shard_learner(self.learner, self.student, device)
 
+    def begin_alike(self) -> None:
+        """Give all processes what the first one holds, once: they may have been built apart."""
+        if not self._alike:
+            world.alike((*self.learner.parameters(), *self.learner.buffers()))
+            self._alike = True
+
     def spread(self, batch: Batch) -> None:
         """Have all processes of a training learn the same, from now on, by DDP.
 
@@ -183,7 +190,7 @@ class Distiller:
         """
         if world.size() == 1 or self._spread is not None or sharded(self.learner):
             return  # a learner in parts averages by itself
-        world.alike(self.learner.buffers())
+        self.begin_alike()
         # statistics of BatchNorm are averaged by the loop, queues and banks are equal by themselves
         self._spread = DistributedDataParallel(self.learner, **_SYNCED)
         for _ in range(2):

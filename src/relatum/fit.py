@@ -184,9 +184,10 @@ class _Step:
             reduced = self._precision != torch.float32
             return torch.autocast(batch.images.device.type, self._precision, enabled=reduced)
 
-        most = max(batch.shares or (len(batch),))
-        if self._microbatch is not None and self._microbatch < most:
-            return accumulate(self._distiller, batch, self._microbatch, cast)
+        if self._microbatch is not None:
+            shares = batch.shares or world.counts(len(batch), batch.images.device)
+            if self._microbatch < max(shares):  # on all processes, or on none
+                return accumulate(self._distiller, batch, self._microbatch, cast)
         self._distiller.spread(batch)
         with cast():
             losses = self._distiller.losses(batch)

@@ -5,6 +5,7 @@ Every function is called by all processes, in the same order; alone, each costs 
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -46,9 +47,13 @@ def by_first(action: Callable[[], T]) -> T:
 
 
 def in_turn(action: Callable[[], T]) -> T:
-    """Let one process of every machine act first, and then the others: what it fetched is there."""
+    """Let one process of every machine act first, and then the others: what it fetched is there.
+
+    The others wait for an hour, not only as long as for a step.
+    """
     if world.size() == 1:
         return action()
+    patient: Any = dist.new_group(backend="gloo", timeout=timedelta(hours=1))
     ahead = os.environ.get("LOCAL_RANK", str(world.rank())) == "0"
     mine: list[T] = []
     error: Exception | None = None
@@ -58,7 +63,8 @@ def in_turn(action: Callable[[], T]) -> T:
         except Exception as raised:
             error = raised
     every: list[Any] = [None] * world.size()
-    dist.all_gather_object(every, _plain(error) if error else None)
+    dist.all_gather_object(every, _plain(error) if error else None, group=patient)
+    dist.destroy_process_group(patient)
     if error is not None:
         raise error
     if found := [each for each in every if each is not None]:
