@@ -1,9 +1,12 @@
 """Files that are complete or absent, and that run nothing when they load."""
 
+import contextlib
 import os
 import pickle
+import random
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -264,6 +267,32 @@ def test_stages_come_one_after_the_other(tmp_path: Path) -> None:
     assert saver(path, stage=0).restore() is not None
     saver(path, stage=1).save(Position(1, 2))
     assert saver(path, stage=0).stage_reached() == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is copied, to be killed")
+def test_killed_while_it_writes_it_is_complete_or_absent(tmp_path: Path) -> None:
+    """At forty moments drawn by a seed; each time there is a later checkpoint, or the same."""
+    path, moments, found = tmp_path / "c.pt", random.Random(0), []
+    distiller, saver = made()
+    distiller.learner.register_buffer("ballast", torch.ones(1 << 18))  # a write takes a while
+    for number in range(40):
+        child = os.fork()
+        if not child:
+            with contextlib.suppress(BaseException):
+                keeper = saver(path)
+                for step in range(1, 1 << 30):
+                    keeper.save(Position(number + 1, step))
+            os._exit(1)
+        time.sleep(moments.random() * 0.03)
+        os.kill(child, signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        position = saver(path).restore()
+        found.append(None if position is None else (position.epoch, position.step))
+    there = [each for each in found if each is not None]
+    assert len(set(there)) > 10
+    assert there == sorted(there)
+    assert found[len(found) - len(there) :] == there  # once there, it never goes
+    assert list(tmp_path.glob(".c.pt.*"))  # some were killed in the middle of a write
 
 
 def test_a_checkpoint_that_cannot_be_written_keeps_the_last(

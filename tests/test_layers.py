@@ -11,7 +11,7 @@ import relatum
 PACKAGE = Path(relatum.__file__).parent
 ORDER = [
     *["types", "imports", "precision", "blocks", "relations", "divergences", "memory", "world"],
-    *["together", "launch", "taps", "sharding", "discovery"],
+    *["together", "last_words", "launch", "taps", "sharding", "discovery"],
     *["schedules", "models", "data", "datasets", "losses", "objective", "teachers", "distiller"],
     *[
         "accumulate",

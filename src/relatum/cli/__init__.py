@@ -131,5 +131,9 @@ def _interrupted() -> int:
 
 
 def _refuse(text: str, code: int = 2) -> int:
+    if "RANK" in os.environ:
+        from relatum.launch import wait_for_first
+
+        wait_for_first()
     print(f"relatum: {' '.join(text.split())}", file=sys.stderr)
     return code

@@ -1,5 +1,6 @@
 """What went wrong, as the one line that the user needs."""
 
+import re
 import sysconfig
 import traceback
 from pathlib import Path
@@ -9,6 +10,10 @@ import relatum
 LIBRARIES = tuple(
     Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
+
+
+_NO_MEMORY = re.compile("can't allocate memory|out of memory", re.IGNORECASE)
+"""As torch says it of the CPU, and NCCL of a GPU, in no class of its own."""
 
 
 def explain(error: BaseException) -> tuple[str, int] | None:
@@ -27,11 +32,12 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, Fault | NotFinite):
         place = users_place(error.__cause__) if error.__cause__ else ""
         return f"{error} ({place})" if place else str(error), 2
-    said = f"{type(error).__name__}: {_first_line(error)}"
-    if place := users_place(error):
-        return f"{place}: {said}", 2
-    if isinstance(error, OutOfMemoryError | MemoryError) or "can't allocate memory" in said:
-        return f"there is not enough memory{_where()}; choose a smaller --microbatch or --batch", 2
+    place = users_place(error)
+    if isinstance(error, OutOfMemoryError | MemoryError) or _NO_MEMORY.search(str(error)):
+        lack = f"there is not enough memory{_where()}{f' ({place})' if place else ''}"
+        return f"{lack}; choose a smaller --microbatch or --batch", 2
+    if place:
+        return f"{place}: {type(error).__name__}: {_first_line(error)}", 2
     if isinstance(error, OSError):
         return _refused(error), 2
     return None

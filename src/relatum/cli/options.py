@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -139,10 +139,13 @@ def company(device: "torch.device", patience: float) -> "Iterator[Company]":
     from relatum.checkpoint import Stop, stop_on_signals
 
     stop = Stop()
-    hearing = stop_on_signals(stop) if launch.started_together() else nullcontext()
-    # heard until the very end: a process that torchrun ends still says what happened
-    with hearing, launch.joined(device, patience):
-        yield Company(world.size(), together.first(), launch.started_again(), stop)
+    hearing = ExitStack()
+    if launch.started_together():
+        hearing.enter_context(stop_on_signals(stop))
+    with launch.joined(device, patience, lambda: stop.signum):
+        again = together.most(int(launch.started_again()))  # machines count on their own
+        yield Company(world.size(), together.first(), bool(again), stop)
+    hearing.close()  # not after an error: a process that torchrun ends still says what happened
 
 
 def train(
