@@ -37,9 +37,9 @@ from torchvision import datasets, transforms
 from relatum import Batch, Distiller, Fault, Recipe, load
 from relatum.datasets import Dataset
 from relatum.fit import fit
-from relatum.tally import Tally
 from relatum.record import environment
 from relatum.run.prepare import Prepared, optimizer_of, prepare
+from relatum.tally import Tally
 from relatum.teachers import Teacher
 
 RESULT = Path(__file__).parent / "results" / "mnist_epoch.json"

@@ -53,6 +53,7 @@ def in_turn(action: Callable[[], T]) -> T:
     """
     if world.size() == 1:
         return action()
+    dist.barrier()  # who is gone by now is missed here, and not waited for as long as that
     patient: Any = dist.new_group(backend="gloo", timeout=timedelta(hours=1))
     ahead = os.environ.get("LOCAL_RANK", str(world.rank())) == "0"
     mine: list[T] = []
