@@ -98,6 +98,16 @@ def test_a_network_that_says_the_same_of_everything(runs: list[tuple[Path, Recor
     assert maps(networks(runs)) is not None
 
 
+def test_what_only_rounding_tells_apart_is_one_point() -> None:
+    """t-SNE would make NaN of it, and end the process."""
+    same = np.full((20, 4), 3e7, np.float32)
+    same[::2, 1] += 2.0
+    same[:, 0] -= 1e9
+    assert np.array_equal(embedding_map._embedded(same), np.zeros((20, 2), np.float32))
+    apart = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    assert np.unique(embedding_map._embedded(apart), axis=0).shape == (20, 2)
+
+
 def test_differences_are_those_of_the_means(runs: list[tuple[Path, Record]]) -> None:
     found = correlations(networks(runs))
     assert found is not None

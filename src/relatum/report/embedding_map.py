@@ -101,10 +101,12 @@ def _points(each: Kept, member: str) -> Values | None:
 def _embedded(values: Values) -> Values:
     from sklearn.manifold import TSNE
 
-    spread = values.std()
-    if not spread > 0:  # a network that says the same of everything
+    centred = values - values.mean(0)
+    spread = centred.std()
+    # a network that says the same of every image leaves nothing but rounding to spread out
+    if not spread > 1e-6 * np.abs(values).max():
         return np.zeros((len(values), 2), np.float32)
-    scaled = (values - values.mean(0)) / spread
+    scaled = centred / spread
     tsne = TSNE(
         perplexity=_perplexity(len(values)), max_iter=ITERATIONS, init="pca", random_state=SEED
     )
