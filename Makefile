@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -e -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test check lint types examples bench clean
+.PHONY: help env demo test long check lint types examples bench clean
 
 # The interpreter that bootstraps uv where there is none; uv finds a fitting one for .venv by itself.
 PYTHON ?= python3
@@ -31,6 +31,10 @@ demo: env  ## distill a small network on this machine; picks up where it was sto
 # One thread for each worker: the default, one for each processor, makes the workers wait.
 test: env  ## run the tests, docstrings and documents included
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+long: env  ## the tests that take minutes: nodes that are cut off, jobs that are put back, restarts
+	RELATUM_TEST_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster tests/test_cluster_examples.py \
+	tests/bench/test_stopped.py tests/bench/test_cluster.py tests/cli/test_processes.py
 
 check: lint types examples  ## all that is quick: style, types, and every example
 

@@ -40,4 +40,5 @@ for step in range(1, 6):
     if world.rank() == 0:
         print(f"step {step}: loss {loss.item():.6f}")
 if world.size() > 1:
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()

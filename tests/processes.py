@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 
@@ -16,6 +17,10 @@ import relatum
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 240
+long = pytest.mark.skipif(
+    not os.environ.get("RELATUM_TEST_LONG"), reason="takes minutes: RELATUM_TEST_LONG=1 runs it"
+)
+"""Of what starts whole trainings in processes of their own, again and again (``make long``)."""
 
 
 def start(module: str, world: int = 2) -> list[Any]:
@@ -56,4 +61,5 @@ def join(work: Callable[[], object]) -> None:
         timeout=timedelta(seconds=SECONDS),
     )
     torch.save(work(), folder / f"{rank}.pt")
+    dist.barrier()  # who leaves first takes the others' connections along
     dist.destroy_process_group()

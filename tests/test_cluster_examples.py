@@ -13,7 +13,7 @@ import pytest
 from tests.cli.conftest import teacher
 from tests.cli.test_kill import count, record, rows
 from tests.cluster.scheduler import Slurm
-from tests.processes import ROOT
+from tests.processes import ROOT, long
 
 __all__ = ["teacher"]  # a fixture
 
@@ -94,7 +94,7 @@ SLEEP = "for _ in $(seq 200); do sleep 0.05; done\n"
 
 
 def test_what_every_node_runs(pretend: Callable[..., list[int]], tmp_path: Path) -> None:
-    assert pretend(BEGIN) == [0]
+    assert pretend('echo "$@" > "$FOLDER/said-$SLURM_NODEID"\n') == [0]
     words = [(tmp_path / f"said-{node}").read_text().split() for node in range(2)]
     assert words[0][-5:] == ["relatum", "distill", "--out", "a", "folder"]
     place = words[0].index("--node-rank") + 1
@@ -120,6 +120,7 @@ def test_what_ends_well_stays_so(pretend: Callable[..., list[int]]) -> None:
     assert pretend("trap 'exit 0' USR1\n" + BEGIN + SLEEP) == [0]
 
 
+@long
 def test_a_training_longer_than_a_job(teacher: Path, tmp_path: Path) -> None:
     """Two processes of one machine, and two nodes whose time is up: they end in the same bits."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"

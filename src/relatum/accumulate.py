@@ -7,7 +7,7 @@ the losses have said how that should change, again, a microbatch at a time, to p
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from relatum import world
-from relatum.distiller import Distiller
+from relatum.distiller import Around, Distiller
 from relatum.objective import Anchors, Losses
 from relatum.sharding import sharded
+from relatum.taps import at_rest
 from relatum.types import Batch, Captured, Fault, Images, Value
-
-Around = Callable[[], AbstractContextManager[object]]
 
 
 def coupling_layer(network: nn.Module) -> str | None:
@@ -82,6 +81,17 @@ def accumulate(
     learning = [each for each in learner.parameters() if each.grad is not None]
     world.average(each.grad for each in learning if each.grad is not None)
     return losses
+
+
+def rest(distiller: Distiller, batch: Batch, microbatch: int) -> Sequence[str]:
+    """As ``distiller.rest``, where the device holds the activations of a microbatch alone."""
+    named = distiller.learning()
+    with at_rest(distiller.learner), torch.enable_grad():
+        accumulate(distiller, batch, microbatch)
+    idle = [name for name, parameter in named.items() if parameter.grad is None]
+    for parameter in named.values():
+        parameter.grad = None
+    return distiller.idle(idle)
 
 
 @dataclass

@@ -169,6 +169,7 @@ class Saver:
         }
         together.by_first(lambda: write(self.path, _packed(state)))
         self._saved_at = time.monotonic()
+        self._agreed(self._vote.close())  # what was wished meanwhile is done
         self._stop.check()
 
     def restore(self) -> Position | None:
@@ -194,8 +195,7 @@ class Saver:
 
     def stage_reached(self) -> int:
         """Which stage the checkpoint is of; 0 when there is none."""
-        state = together.by_first(self._read)
-        return 0 if state is None else int(state["stage"])
+        return together.by_first(lambda: int((self._read() or {"stage": 0})["stage"]))
 
     def _read(self) -> dict[str, Any] | None:
         if not self.path.exists():

@@ -1,7 +1,7 @@
 """One student, one teacher, one objective."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from difflib import get_close_matches
 from typing import Any, Self
@@ -17,6 +17,7 @@ from relatum.taps import Tapped, at_rest
 from relatum.teachers import Teacher
 from relatum.types import Batch, Captured, Fault, Images
 
+Around = Callable[[], AbstractContextManager[object]]
 Teaches = Callable[[Batch], Captured]
 _SYNCED: dict[str, Any] = next(
     {name: False}
@@ -176,7 +177,7 @@ class Distiller:
             world.alike((*self.learner.parameters(), *self.learner.buffers()))
             self._alike = True
 
-    def spread(self, batch: Batch) -> None:
+    def spread(self, batch: Batch, around: Around = nullcontext) -> None:
         """Have all processes of a training learn the same, from now on, by DDP.
 
         They begin with what the first one holds. Relations are taken over the samples of all
@@ -184,18 +185,20 @@ class Distiller:
         ``fit`` calls this by itself.
 
         Args:
-            batch: any samples; nothing of the state moves. DDP is shown one step, after which
+            batch: any samples; nothing of the state moves. DDP is shown two steps, after which
                 the order in which it sums gradients stays the same, so that a training that
-                was resumed has the same bits.
+                was resumed has the same bits. Parameters that no term reaches rest from now on.
+            around: in which the networks run forward, as autocast.
         """
         if world.size() == 1 or self._spread is not None or sharded(self.learner):
             return  # a learner in parts averages by itself
+        self.rest(batch)
         self.begin_alike()
         # statistics of BatchNorm are averaged by the loop, queues and banks are equal by themselves
         self._spread = DistributedDataParallel(self.learner, **_SYNCED)
         for _ in range(2):
-            with at_rest(self.learner), torch.enable_grad():
-                losses, _ = self(batch)
+            with at_rest(self.learner), torch.enable_grad(), around():
+                losses = self.losses(batch)
             losses.total.backward()  # type: ignore[no-untyped-call]
             for parameter in self.learner.parameters():
                 parameter.grad = None
@@ -240,20 +243,28 @@ class Distiller:
         Args:
             batch: any samples; nothing of the state moves.
         """
+        named = self.learning()
+        with at_rest(self.learner), torch.enable_grad():
+            losses, _ = self(batch)
+            grads = torch.autograd.grad(losses.total, list(named.values()), allow_unused=True)
+        return self.idle(name for name, grad in zip(named, grads, strict=True) if grad is None)
+
+    def learning(self) -> dict[str, nn.Parameter]:
+        """The parameters that may learn, by name: those of what ``only`` names, and the losses'."""
         if self._awake is not None:
             awake = {parameter for module in self._awake for parameter in module.parameters()}
             for parameter in self.student.network.parameters():
                 parameter.requires_grad_(parameter.requires_grad and parameter in awake)
-        named = {n: p for n, p in self.named_parameters().items() if p.requires_grad}
-        with at_rest(self.learner), torch.enable_grad():
-            losses, _ = self(batch)
-            grads = torch.autograd.grad(losses.total, list(named.values()), allow_unused=True)
-        idle = [name for name, grad in zip(named, grads, strict=True) if grad is None]
-        if len(idle) == len(named):
+        return {n: p for n, p in self.named_parameters().items() if p.requires_grad}
+
+    def idle(self, names: Iterable[str]) -> Sequence[str]:
+        """Mark these parameters, which no term reaches, as not learning."""
+        named, found = self.learning(), list(names)
+        if len(found) == len(named):
             raise Fault("no term of the objective reaches a parameter of the student")
-        for name in idle:
+        for name in found:
             named[name].requires_grad_(False)
-        return idle
+        return found
 
     def deployed(self) -> nn.Module:
         """What is evaluated and saved: the bare student."""

@@ -1,7 +1,7 @@
 """The training loop, whole. Yields after every epoch; the caller decides what to do then."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -154,7 +154,7 @@ class _Step:
         self._schedule, self._precision = schedule, precision
         self._microbatch = microbatch
         self._factor: float | None = None
-        self._statistics = _statistics(distiller.student.network)
+        self._norms = _norms(distiller.student.network)
         optimizer.zero_grad(set_to_none=True)  # what somebody's backward left behind
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", float(group["lr"]))
@@ -176,7 +176,7 @@ class _Step:
         losses = self._backward(batch)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        world.average(self._statistics)
+        world.average(_statistics(self._norms))
         return {**losses.parts, **losses.diagnostics}, len(losses.parts)
 
     def _backward(self, batch: Batch) -> Losses:
@@ -188,20 +188,21 @@ class _Step:
             shares = batch.shares or world.counts(len(batch), batch.images.device)
             if self._microbatch < max(shares):  # on all processes, or on none
                 return accumulate(self._distiller, batch, self._microbatch, cast)
-        self._distiller.spread(batch)
+        self._distiller.spread(batch, cast)
         with cast():
             losses = self._distiller.losses(batch)
         losses.total.backward()  # type: ignore[no-untyped-call]
         return losses
 
 
-def _statistics(network: nn.Module) -> list[Tensor]:
-    """The running statistics of BatchNorm, which every process takes of its own samples."""
-    kind = nn.modules.batchnorm._BatchNorm
-    return [
-        buffer
-        for module in network.modules()
-        if isinstance(module, kind) and not isinstance(module, nn.SyncBatchNorm)
-        for buffer in (module.running_mean, module.running_var)
-        if buffer is not None
-    ]
+def _norms(network: nn.Module) -> list[nn.modules.batchnorm._NormBase]:
+    """The layers that gather statistics of the samples of their process alone."""
+    kind = nn.modules.batchnorm._NormBase
+    every = (each for each in network.modules() if isinstance(each, kind))
+    return [each for each in every if not isinstance(each, nn.SyncBatchNorm)]
+
+
+def _statistics(norms: Sequence[nn.modules.batchnorm._NormBase]) -> list[Tensor]:
+    """What moved in this step: a mean of equal numbers would round those of layers at rest."""
+    pairs = [(each.running_mean, each.running_var) for each in norms if each.training]
+    return [buffer for pair in pairs for buffer in pair if buffer is not None]

@@ -127,6 +127,8 @@ def joined(
         elif broken := _how(error):
             said = Lost(_missed(last_words, broken, patience) if mine else broken)
         last_words.end(mine)
+        if mine and said is error:
+            raise
         raise (said if mine else Quiet(said)) from error
     last_words.unsaid()
     dist.destroy_process_group()

@@ -24,6 +24,7 @@ from tests.cli import shell
 from tests.cli.test_bench import CELLS, LONG, begun, moved, no_report
 from tests.cli.test_bench import cells as found
 from tests.cli.test_kill import finish, folders, wait
+from tests.processes import long
 
 __all__ = ["folders", "no_report"]  # fixtures
 SAVED = Result(Outcome("stopped"), unsound=True)
@@ -149,6 +150,7 @@ def workers(driver: int) -> list[int]:
     return [int(each) for each in subprocess.run(command, capture_output=True).stdout.split()]
 
 
+@long
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes by pgrep")
 def test_real_processes(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, no_report: None

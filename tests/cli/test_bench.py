@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import time
@@ -30,13 +31,18 @@ CELLS = ["teachers/digits-cnn-large", "alone/digits-cnn-small/seed-0"]
 CELLS += [f"{PAIR}/{method}/seed-0" for method in ("kd", "rrd")]
 
 
+PROGRESS = re.compile(r"\d+ of \d+ done")
+"""What is said every half a minute, on a machine so busy that it takes as long."""
+
+
 def called(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, list[str]]:
     """Call the command in this process: its exit code, what it printed, and its other lines."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
         main([str(each) for each in arguments])
     said = capsys.readouterr()
-    return int(str(stopped.value.code)), said.out, said.err.splitlines()
+    lines = [line for line in said.err.splitlines() if not PROGRESS.match(line)]
+    return int(str(stopped.value.code)), said.out, lines
 
 
 @pytest.fixture

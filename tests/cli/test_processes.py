@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.cli import shell, torchrun
 from tests.cli.test_kill import count, finish, rows
+from tests.processes import long
 
 if not Path("/proc/self/task").exists():
     pytest.skip("who torchrun's processes are is read from /proc", allow_module_level=True)
@@ -116,6 +117,7 @@ def test_four_processes_end_in_the_same_bits(folders: tuple[Path, Path], teacher
     same(run_of(broken), run_of(whole), epochs=8)
 
 
+@long
 def test_another_number_of_processes_goes_on(
     folders: tuple[Path, Path], teacher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.cli.shell import ENVIRONMENT
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 ALONE = {**ENVIRONMENT, "GLOO_SOCKET_IFNAME": "lo"}
 
 

@@ -19,7 +19,7 @@ import pytest
 from tests.cli.conftest import teacher
 from tests.cli.test_kill import count, record, rows
 from tests.cluster.namespaces import ADDRESSES, Nodes, obstacle
-from tests.processes import ROOT
+from tests.processes import ROOT, long
 
 __all__ = ["teacher"]  # a fixture
 
@@ -136,6 +136,7 @@ def broken(whole: Trial, tmp_path: Path) -> Trial:
     return Trial(whole.nodes, tmp_path, whole.teacher)
 
 
+@long
 def test_a_cut_link(whole: Trial, broken: Trial, capsys: pytest.CaptureFixture[str]) -> None:
     """Both ends give up in time and say why; healed and started again: the same bits."""
     with broken.begun() as started:
@@ -161,6 +162,7 @@ def test_a_cut_link(whole: Trial, broken: Trial, capsys: pytest.CaptureFixture[s
     broken.equals(whole)
 
 
+@long
 @pytest.mark.parametrize("node", DYING)
 def test_a_process_dies(whole: Trial, broken: Trial, node: int) -> None:
     """torchrun starts all of them again, and they go on by themselves: the same bits."""

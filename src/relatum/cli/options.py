@@ -163,10 +163,17 @@ def train(
     from relatum.bench.rehearsal import rehearse
     from relatum.checkpoint import stop_on_signals
     from relatum.cli.display import shown
-    from relatum.together import by_first
+    from relatum.record import NAME
+    from relatum.together import all_of, by_first
+    from relatum.types import Fault
 
     resume, overwrite = resume or company.again, overwrite and not company.again
     by_first(lambda: claim(folder, resume or overwrite, False))
+    if len(set(all_of(tuple(sorted(map(str, folder.rglob(NAME))))))) > 1:
+        raise Fault(
+            f"{folder} is not the same for all processes; start them in one folder, on storage that"
+            " all machines share"
+        )
     rehearse(cells, folder, device=device, download=download, afresh=overwrite)
     by_first(lambda: claim(folder, resume, overwrite))
     with stop_on_signals(company.stop) as stop, shown(len(cells)) as display:

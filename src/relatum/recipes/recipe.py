@@ -97,6 +97,8 @@ class Recipe(BaseModel):
                 f"milestones {self.milestones} do not lie within {self.epochs} epochs (to shorten"
                 " both alike there is --scale)"
             )
+        if self.microbatch is not None and "student" in self.shard:
+            raise ValueError("a student in parts (shard) takes its batches whole, no microbatch")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs momentum")
         if self.begin is not None and self.student.endswith(":pretrained"):

@@ -219,6 +219,7 @@ class _Run:
             samples=epoch.samples,
             seconds=epoch.seconds,
         )
+        row = together.by_first(lambda: row)  # so that no rounding makes one of them save alone
         if measure.best_row([*rows, row], self._by(pair)) == len(rows):
             self._save_weights(BEST, ready)
         return row

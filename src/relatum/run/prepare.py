@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from relatum import world
-from relatum.accumulate import coupling_layer
+from relatum.accumulate import coupling_layer, rest
 from relatum.data import Batches
 from relatum.data.seeds import generator
 from relatum.distiller import Distiller
@@ -40,6 +40,7 @@ class Prepared:
         batches: what is trained on.
         anchors: fixed images that RRKD compares with, if there are any.
         learning: the student's parameters that its maker did not freeze.
+        microbatch: samples that go through the networks at a time, where that is fewer than all.
     """
 
     sets: Sets
@@ -48,6 +49,7 @@ class Prepared:
     batches: Batches
     anchors: Images | None
     learning: frozenset[str]
+    microbatch: int | None = None
 
     def distiller(
         self, stage: Stage, alter: Alteration | None = None
@@ -66,7 +68,10 @@ class Prepared:
             parameter.requires_grad_(name in self.learning)  # a stage before may have rested it
         if alter is not None:
             alter(distiller, self.sets.train)
-        return distiller, distiller.rest(next(self.batches.epoch(1)))
+        batch = next(self.batches.epoch(1))
+        if self.microbatch is not None:
+            return distiller, rest(distiller, batch, self.microbatch)
+        return distiller, distiller.rest(batch)
 
     def cost(self) -> tuple[int, int, int]:
         """The student's parameters, those of them that its embedding needs, its multiply-adds."""
@@ -99,22 +104,29 @@ class Prepared:
 
     def warnings(self, recipe: Recipe) -> Iterator[str]:
         """Where BatchNorm makes a batch in parts another one than the batch as a whole."""
-        layer = coupling_layer(self.pair.student.network)
+        layer = next(filter(None, map(coupling_layer, self._training())), None)
         if layer is None:
             return
-        largest = max(world.shares(min(recipe.batch_size, len(self.sets.train))))
-        if recipe.microbatch is not None and recipe.microbatch < largest:
+        if self.microbatch is not None:
             yield (
                 f"the student has BatchNorm ({layer}): it normalises each microbatch of"
-                f" {recipe.microbatch} by itself, so this is not the training of a batch of"
+                f" {self.microbatch} by itself, so this is not the training of a batch of"
                 f" {recipe.batch_size}; a student without BatchNorm is trained exactly so"
             )
         elif world.size() > 1 and not recipe.sync_batchnorm:
+            largest = max(world.shares(min(recipe.batch_size, len(self.sets.train))))
             yield (
                 f"the student has BatchNorm ({layer}): each of {world.size()} processes normalises"
                 f" its own {largest} samples by themselves; --sync-batchnorm (on GPUs) takes those"
                 " of all"
             )
+
+    def _training(self) -> Iterator[nn.Module]:
+        """The parts of the student that are in training mode in some stage."""
+        network = self.pair.student.network
+        for stage in self.stages:
+            whole = stage.only is None or stage.drifting
+            yield from [network] if whole else map(network.get_submodule, stage.only or ())
 
 
 def prepare(
@@ -154,7 +166,10 @@ def prepare(
     learning = frozenset(name for name, each in named if each.requires_grad)
     if world.rank():  # built alike; from here on dropout draws for samples of its own
         torch.manual_seed(generator(recipe.seed, "process", world.rank()).initial_seed())
-    return Prepared(sets, pair, plan, batches, anchors, learning)
+    largest = max(world.shares(min(recipe.batch_size, len(sets.train))))
+    small = recipe.microbatch is not None and recipe.microbatch < largest
+    microbatch = recipe.microbatch if small else None
+    return Prepared(sets, pair, plan, batches, anchors, learning, microbatch)
 
 
 def _set_threads(recipe: Recipe, sets: Sets, pair: Pair) -> None:
