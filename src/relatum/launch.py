@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 300.0
 """Seconds for which a process waits for the others before it gives them up."""
+LONGEST = 2_000_000
+"""The most: torch counts milliseconds in 32 bits."""
 _BROKEN = re.compile(
     r"\b(gloo|nccl|tcpstore)\b|timed out|connection (closed|reset|refused)|broken pipe",
     re.IGNORECASE,
@@ -110,8 +112,16 @@ def joined(
     if not started_together():
         yield
         return
-    if patience <= 0:
-        raise Fault(f"patience is a number of seconds over 0, got {patience:g}")
+    if not 0 < patience <= LONGEST:  # nan is neither
+        wait_for_first()
+        raise Fault(
+            f"patience is a number of seconds, over 0 and up to {LONGEST:,}, got {patience:g}"
+        )
+    if not _number("RANK") < _number("WORLD_SIZE") or not os.environ["RANK"].isdigit():
+        raise Fault(
+            f"RANK is {os.environ['RANK']}, and of {os.environ['WORLD_SIZE']} processes each has"
+            " a number from 0; start them by torchrun, which sets it"
+        )
     kept = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     last_words = LastWords(_number("RANK"), _number("WORLD_SIZE"), kept, local_rank() == 0)
     _MET.append(last_words.rank)
@@ -166,7 +176,7 @@ def _meet(
     def meet() -> None:
         try:
             _init(device, timedelta(seconds=patience), last_words)
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:  # whatever it is: without a group each would train alone
             errors.append(error)
 
     if device.type == "cuda":

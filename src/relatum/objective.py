@@ -18,13 +18,8 @@ from relatum.types import Batch, Captured, Fault, Images, Value
 
 On = str | tuple[str, ...]
 NEEDS = (
-    "student",
-    "teacher",
-    "labels",
-    "indices",
-    "images",
-    "student_anchors",
-    "teacher_anchors",
+    *("student", "teacher", "labels", "indices", "images"),
+    *("student_anchors", "teacher_anchors"),
 )
 """What a loss may ask for, by naming it in ``forward``."""
 
@@ -256,10 +251,8 @@ def _counts(batch: Batch, device: torch.device) -> tuple[int, ...]:
     if batch.shares is None:
         return world.counts(len(batch), device)
     if len(batch.shares) != world.size() or batch.shares[world.rank()] != len(batch):
-        raise Fault(
-            f"a batch of {len(batch)} says that {len(batch.shares)} processes hold"
-            f" {batch.shares}, and this is process {world.rank()} of {world.size()}"
-        )
+        place = f"process {world.rank()} of {world.size()}"
+        raise Fault(f"{place} has {len(batch)} samples of a batch that is shared as {batch.shares}")
     return batch.shares
 
 
