@@ -197,8 +197,8 @@ class Distiller:
         # statistics of BatchNorm are averaged by the loop, queues and banks are equal by themselves
         self._spread = DistributedDataParallel(self.learner, **_SYNCED)
         for _ in range(2):
-            with at_rest(self.learner), torch.enable_grad(), around():
-                losses = self.losses(batch)
+            with at_rest(self.learner), torch.enable_grad(), around(), self.until():
+                losses, _ = self(batch)
             losses.total.backward()  # type: ignore[no-untyped-call]
             for parameter in self.learner.parameters():
                 parameter.grad = None
