@@ -15,9 +15,6 @@ rows as there are negatives.
 
 import argparse
 import json
-import os
-import platform
-import re
 import statistics
 import sys
 import time
@@ -29,11 +26,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from machine import machine, memory
 from torch import Tensor, nn
 
 from relatum.losses import CRD, RRD
 from relatum.memory import draw
-from relatum.record import environment
 
 RESULT = Path(__file__).parent / "results" / "memory_losses.json"
 BATCH, NEGATIVES, SAMPLES, CLASSES = 64, 16384, 50_000, 100
@@ -61,7 +58,7 @@ def main() -> int:
         **take_turns({name: Step(name) for name in LOSSES}, asked.repeats),
         "peak_mebibytes": {name: peak(name, asked.threads) for name in LOSSES},
         "to_draw": take_turns(drawing(), asked.repeats),
-        "machine": _machine(),
+        "machine": machine(),
     }
     print(_words(result))
     if not asked.no_write:
@@ -225,26 +222,10 @@ def _peak(name: str, threads: int) -> float:
     step, first = Step(name), Step(name, batch=2)
     first()  # libraries are loaded, and their own buffers made
     del first
-    before = _memory("VmRSS")
+    before = memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     step()
-    return _memory("VmHWM") - before
-
-
-def _memory(kind: str) -> float:
-    (kibibytes,) = re.findall(rf"{kind}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(kibibytes) * 1024 / MIB
-
-
-def _machine() -> dict[str, Any]:
-    """What the numbers hang on, and how busy it was with other things."""
-    info = Path("/proc/cpuinfo")
-    models = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
-    return {
-        **environment(torch.device("cpu")),
-        "processor": models[0] if models else platform.processor(),
-        "load_average": [round(each, 2) for each in os.getloadavg()],
-    }
+    return memory("VmHWM") - before
 
 
 def _words(result: dict[str, Any]) -> str:

@@ -13,9 +13,6 @@ the same losses, to a ten-thousandth. The teacher is untrained: that costs the s
 
 import argparse
 import json
-import os
-import platform
-import re
 import statistics
 import sys
 import tempfile
@@ -30,6 +27,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from machine import machine
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
@@ -37,7 +35,6 @@ from torchvision import datasets, transforms
 from relatum import Batch, Distiller, Fault, Recipe, load
 from relatum.datasets import Dataset
 from relatum.fit import fit
-from relatum.record import environment
 from relatum.run.prepare import Prepared, optimizer_of, prepare
 from relatum.tally import Tally
 from relatum.teachers import Teacher
@@ -69,7 +66,7 @@ def main() -> int:
         "losses_apart_at_most": apart,
         **both.take_turns(asked.repeats),
         "microseconds_of_a_step": both.parts_of_a_step(),
-        "machine": _machine(),
+        "machine": machine(),
     }
     print(_words(result))
     if not asked.no_write:
@@ -264,15 +261,6 @@ def _without_dropout(network: nn.Module) -> Iterator[None]:
     yield
     for layer, probability in before.items():
         layer.p = probability
-
-
-def _machine() -> dict[str, Any]:
-    """What the numbers hang on, and how busy it was with other things."""
-    info = Path("/proc/cpuinfo")  # where there is one, it knows more than Python does
-    models = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
-    load = [round(each, 2) for each in os.getloadavg()]
-    processor = models[0] if models else platform.processor()
-    return {**environment(torch.device("cpu")), "processor": processor, "load_average": load}
 
 
 def _words(result: dict[str, Any]) -> str:

@@ -19,9 +19,6 @@ what it would need is worked out from the next smaller batch.
 import argparse
 import ctypes
 import json
-import os
-import platform
-import re
 import statistics
 import sys
 import time
@@ -32,10 +29,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from machine import machine, memory
 from torch import Tensor, nn
 
 from relatum import blocks, losses
-from relatum.record import environment
 
 RESULT = Path(__file__).parent / "results" / "relation_blocks.json"
 BATCHES = (64, 256, 1024, 4096)
@@ -185,10 +182,10 @@ def _peak(name: str, batch: int, way: str) -> tuple[float, float, int]:
     Step(name, 8)()  # libraries are loaded, and their own buffers made
     counts.clear()
     ctypes.CDLL(None).malloc_trim(0)  # and what they freed is gone
-    before = _memory("VmRSS")
+    before = memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     seconds = _taken(step)
-    return _memory("VmHWM") - before, seconds, max(counts, default=1)
+    return memory("VmHWM") - before, seconds, max(counts, default=1)
 
 
 def _load() -> None:
@@ -213,22 +210,6 @@ def _settle(way: str) -> list[int]:
 
     blocks.split = counted
     return counts
-
-
-def _memory(kind: str) -> float:
-    (kibibytes,) = re.findall(rf"{kind}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(kibibytes) * 1024 / MIB
-
-
-def _machine() -> dict[str, Any]:
-    """What the numbers hang on, and how busy it was with other things."""
-    info = Path("/proc/cpuinfo")
-    models = re.findall(r"model name\s*: (.+)", info.read_text()) if info.exists() else []
-    return {
-        **environment(torch.device("cpu")),
-        "processor": models[0] if models else platform.processor(),
-        "load_average": [round(each, 2) for each in os.getloadavg()],
-    }
 
 
 def table(result: dict[str, Any]) -> str:
@@ -275,7 +256,7 @@ def main() -> int:
         _load()
         for name in asked.only or SUBJECTS:
             kept["losses"][name] = measured(name, asked.repeats)
-            kept["machine"] = _machine()
+            kept["machine"] = machine()
             RESULT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     kept["losses"] = {name: kept["losses"][name] for name in SUBJECTS if name in kept["losses"]}
     text = PAGE.read_text(encoding="utf-8")

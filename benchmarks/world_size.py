@@ -20,7 +20,6 @@ import argparse
 import json
 import math
 import os
-import re
 import statistics
 import sys
 import time
@@ -33,13 +32,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from machine import machine
 from torch import Tensor, nn
 
 from relatum import losses, world
 from relatum.accumulate import accumulate
 from relatum.distiller import Distiller
 from relatum.objective import Objective, Term
-from relatum.record import environment
 from relatum.taps import Tap, Tapped
 from relatum.teachers import Teacher
 from relatum.types import Batch
@@ -87,7 +86,7 @@ def main() -> int:
         "batches": SIZES,
         "compared": compared,
         "milliseconds": {size: times for size, (_, times) in told.items()},
-        "machine": _machine(),
+        "machine": machine(),
     }
     print(_words(result))
     if not asked.no_write:
@@ -245,17 +244,6 @@ def _compared(found: list[Step], wanted: list[Step]) -> dict[str, float]:
         "gradient_off": max(float((o[1] - w[1]).norm() / w[1].norm()) for o, w in pairs),
         "loss_times": value / right,
         "gradient_times": float(gradient.norm() / exact.norm()),
-    }
-
-
-def _machine() -> dict[str, Any]:
-    """What the times hang on, and how busy it was with other things."""
-    about = Path("/proc/cpuinfo").read_text()
-    models = re.findall(r"model name\s*: (.+)", about) or ["unknown"]
-    return {
-        **environment(torch.device("cpu")),
-        "processor": models[0],
-        "load_average": [round(each, 2) for each in os.getloadavg()],
     }
 
 

@@ -157,7 +157,10 @@ def test_alone_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_patience_is_over_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"RANK": "0", "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(Fault, match="over 0 and up to 2,000,000, got 0"), launch.joined(torch.device("cpu"), 0.0):
+    with (
+        pytest.raises(Fault, match="over 0 and up to 2,000,000, got 0"),
+        launch.joined(torch.device("cpu"), 0.0),
+    ):
         raise AssertionError
 
 

@@ -7,7 +7,7 @@ the losses have said how that should change, again, a microbatch at a time, to p
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -74,7 +74,7 @@ def accumulate(
             losses: Losses = learner.objective(said, taught, batch, images, anchors)
         losses.total.backward()  # type: ignore[no-untyped-call]
         _put_back(learner.student, before)  # so they move again as they did, and no further
-        with random.kept():
+        with torch.random.fork_rng(random.devices):  # and go on from where the first pass ended
             _again(first, said, parts, random, around)
             if anchors is not None:
                 _again(second, anchors.student, _parts_of(second), random, around)
@@ -198,24 +198,12 @@ class _Random:
     """The states of the generators that dropout draws from."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
+        self.devices = [device] if device.type == "cuda" else []
 
     def now(self) -> list[Tensor]:
-        states = [torch.get_rng_state()]
-        if self._device.type == "cuda":
-            states.append(torch.cuda.get_rng_state(self._device))
-        return states
+        return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self.devices)]
 
     def set(self, states: Sequence[Tensor]) -> None:
         torch.set_rng_state(states[0])
-        if self._device.type == "cuda":
-            torch.cuda.set_rng_state(states[1], self._device)
-
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Go on afterwards from where it is now."""
-        now = self.now()
-        try:
-            yield
-        finally:
-            self.set(now)
+        for state, device in zip(states[1:], self.devices, strict=True):
+            torch.cuda.set_rng_state(state, device)

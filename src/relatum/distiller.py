@@ -129,6 +129,7 @@ class Distiller:
         self._anchors_seen: int | None = None
         self._spread: nn.Module | None = None
         self._alike = False
+        self._rested = False
 
     def to(self, device: torch.device | str) -> Self:
         """Move all of it."""
@@ -192,7 +193,8 @@ class Distiller:
         """
         if world.size() == 1 or self._spread is not None or sharded(self.learner):
             return  # a learner in parts averages by itself
-        self.rest(batch)
+        if not self._rested:
+            self.rest(batch)
         self.begin_alike()
         # statistics of BatchNorm are averaged by the loop, queues and banks are equal by themselves
         self._spread = DistributedDataParallel(self.learner, **_SYNCED)
@@ -264,6 +266,7 @@ class Distiller:
             raise Fault("no term of the objective reaches a parameter of the student")
         for name in found:
             named[name].requires_grad_(False)
+        self._rested = True
         return found
 
     def deployed(self) -> nn.Module:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -186,6 +186,7 @@ class _Step:
 
         if self._microbatch is not None:
             shares = batch.shares or world.counts(len(batch), batch.images.device)
+            batch = replace(batch, shares=shares)  # so that nobody asks the others again
             if self._microbatch < max(shares):  # on all processes, or on none
                 return accumulate(self._distiller, batch, self._microbatch, cast)
         self._distiller.spread(batch, cast)
@@ -202,7 +203,7 @@ def _norms(network: nn.Module) -> list[nn.modules.batchnorm._NormBase]:
     return [each for each in every if not isinstance(each, nn.SyncBatchNorm)]
 
 
-def _statistics(norms: Sequence[nn.modules.batchnorm._NormBase]) -> list[Tensor]:
+def _statistics(norms: Sequence[nn.modules.batchnorm._NormBase]) -> Iterator[Tensor]:
     """What moved in this step: a mean of equal numbers would round those of layers at rest."""
-    pairs = [(each.running_mean, each.running_var) for each in norms if each.training]
-    return [buffer for pair in pairs for buffer in pair if buffer is not None]
+    pairs = ((each.running_mean, each.running_var) for each in norms if each.training)
+    return (buffer for pair in pairs for buffer in pair if buffer is not None)

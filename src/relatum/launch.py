@@ -25,8 +25,6 @@ from relatum.types import Fault, first_line
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store
 
-PATIENCE = 300.0
-"""Seconds for which a process waits for the others before it gives them up."""
 LONGEST = 2_000_000
 """The most: torch counts milliseconds in 32 bits."""
 _BROKEN = re.compile(
@@ -93,7 +91,7 @@ def _number(name: str) -> int:
 @contextlib.contextmanager
 def joined(
     device: torch.device,
-    patience: float = PATIENCE,
+    patience: float,
     asked: Callable[[], int | None] = lambda: None,
 ) -> Iterator[None]:
     """Be one of the processes that torchrun started, for a while; alone, nothing happens.

@@ -95,9 +95,9 @@ def average(tensors: Iterable[Tensor]) -> None:
 
     They travel as one, in the order given, so a sum has the same bits whenever it is taken.
     """
-    some = list(tensors)
     if size() == 1:
         return
+    some = list(tensors)
     for kind in dict.fromkeys((each.dtype, each.device) for each in some):
         alike = [each for each in some if (each.dtype, each.device) == kind]
         flat = torch.cat([each.reshape(-1) for each in alike])

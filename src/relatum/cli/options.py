@@ -122,6 +122,10 @@ class Company:
     again: bool
     stop: "Stop"
 
+    def claims(self, resume: bool, overwrite: bool) -> tuple[bool, bool]:
+        """The same two, once started again: what is there is gone on with, and not deleted."""
+        return resume or self.again, overwrite and not self.again
+
     def announce(self, display: "Display", recipes: "Iterable[Recipe]") -> None:
         """Say what a batch is on each of them."""
         from relatum import world
@@ -167,7 +171,7 @@ def train(
     from relatum.together import all_of, by_first
     from relatum.types import Fault
 
-    resume, overwrite = resume or company.again, overwrite and not company.again
+    resume, overwrite = company.claims(resume, overwrite)
     by_first(lambda: claim(folder, resume or overwrite, False))
     if len(set(all_of(tuple(sorted(map(str, folder.rglob(NAME))))))) > 1:
         raise Fault(

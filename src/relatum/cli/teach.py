@@ -55,13 +55,14 @@ def teach(
         shown(1) as display,
     ):
         company.announce(display, [recipe])
+        resume, overwrite = company.claims(resume, overwrite)
         run(
             recipe,
             folder,
             label="teacher",
             device=place,
-            resume=resume or company.again,
-            overwrite=overwrite and not company.again,
+            resume=resume,
+            overwrite=overwrite,
             download=download,
             stop=stop,
             display=display,

@@ -74,6 +74,12 @@ class Batches:
         return math.ceil(len(self.data) / self.size)
 
     @property
+    def largest(self) -> int:
+        """Samples of the largest batch, or of the largest part of it that a process has."""
+        length = min(self.size, len(self.data))
+        return max(world.shares(length)) if self.shared else length
+
+    @property
     def shortest(self) -> int:
         """Samples of the shortest batch."""
         rest = 0 if self.drop_last else len(self.data) % self.size

@@ -114,11 +114,10 @@ class Prepared:
                 f" {recipe.batch_size}; a student without BatchNorm is trained exactly so"
             )
         elif world.size() > 1 and not recipe.sync_batchnorm:
-            largest = max(world.shares(min(recipe.batch_size, len(self.sets.train))))
             yield (
                 f"the student has BatchNorm ({layer}): each of {world.size()} processes normalises"
-                f" its own {largest} samples by themselves; --sync-batchnorm (on GPUs) takes those"
-                " of all"
+                f" its own {self.batches.largest} samples by themselves; --sync-batchnorm (on GPUs)"
+                " takes those of all"
             )
 
     def _training(self) -> Iterator[nn.Module]:
@@ -166,8 +165,7 @@ def prepare(
     learning = frozenset(name for name, each in named if each.requires_grad)
     if world.rank():  # built alike; from here on dropout draws for samples of its own
         torch.manual_seed(generator(recipe.seed, "process", world.rank()).initial_seed())
-    largest = max(world.shares(min(recipe.batch_size, len(sets.train))))
-    small = recipe.microbatch is not None and recipe.microbatch < largest
+    small = recipe.microbatch is not None and recipe.microbatch < batches.largest
     microbatch = recipe.microbatch if small else None
     return Prepared(sets, pair, plan, batches, anchors, learning, microbatch)
 
