@@ -10,6 +10,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 WORKERS ?= 2
 MNIST ?= $(HOME)/.cache/relatum
+# Where CIFAR-100 is; random images, which take the same time, where it is not said.
+CIFAR100 ?=
 
 BIN := .venv/bin
 RELATUM := $(BIN)/relatum
@@ -48,8 +50,15 @@ types: env  ## check types
 examples: env  ## run the examples of the docstrings, of README.md and of docs/
 	$(BIN)/python -m pytest src tests/test_docs.py
 
-bench: env  ## measure: an epoch on MNIST against the usual loop (MNIST=FOLDER), banks, blocks, processes
+bench: env  ## measure: a step and an epoch against the usual loop (MNIST=FOLDER, CIFAR100=FOLDER), and more
+	$(BIN)/python benchmarks/step.py --cached $(if $(CIFAR100),--data $(CIFAR100))
 	$(BIN)/python benchmarks/mnist_epoch.py --data $(MNIST)
+	$(BIN)/python docs/make_speed_picture.py
+	$(BIN)/python benchmarks/beside.py --write
+	$(BIN)/python benchmarks/loss_cost.py
+	$(BIN)/python benchmarks/evaluation_batches.py
+	$(BIN)/python benchmarks/evaluation_share.py
+	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/memory_losses.py
 	$(BIN)/python benchmarks/relation_blocks.py
 	$(BIN)/python benchmarks/world_size.py

@@ -114,3 +114,22 @@ def test_half_precision_is_raised(
         have = divergence(*halves)
     assert have.dtype == torch.float32
     assert torch.equal(have, divergence(halves[0].float(), halves[1].float()))
+
+
+@pytest.mark.parametrize("over", [None, (1,), (0, 2)])
+def test_squares(over: tuple[int, ...] | None) -> None:
+    values = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True)
+    axes = (0, 1, 2) if over is None else over
+    torch.testing.assert_close(divergences.squares(values, over), values.square().sum(axes))
+    torch.autograd.gradcheck(lambda x: divergences.squares(x, over), values)
+    torch.autograd.gradgradcheck(lambda x: divergences.squares(x, over), values)
+
+
+def test_squares_of_half_precision_are_added_up_in_float32() -> None:
+    values = torch.full((4096,), 1.0078125).bfloat16().requires_grad_()
+    total = divergences.squares(values)
+    assert total == values.detach().float().square().sum()
+    total.backward()  # type: ignore[no-untyped-call]
+    assert values.grad is not None
+    assert values.grad.dtype == torch.bfloat16
+    assert torch.equal(values.grad, 2 * values.detach())

@@ -10,17 +10,21 @@ import relatum
 
 PACKAGE = Path(relatum.__file__).parent
 ORDER = [
+    *["faults", "spelling"],
     *["types", "imports", "precision", "blocks", "relations", "divergences", "memory", "world"],
-    *["together", "last_words", "launch", "taps", "sharding", "discovery"],
+    *["profiling", "together", "last_words", "launch", "taps", "folding", "sharding"],
+    *["discovery", "speed"],
     *["schedules", "models", "data", "datasets", "losses", "objective", "teachers", "distiller"],
     *[
         "accumulate",
         "tally",
+        "replay",
         "fit",
         "evaluate",
         "foreign_weights",
         "weights",
         "checkpoint",
+        "cache",
         "methods",
         "grammar",
         "recipes",

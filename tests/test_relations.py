@@ -189,3 +189,41 @@ def test_a_zero_vector_relates_to_nothing() -> None:
     assert not cosines[2].any()
     assert not cosines[:, 2].any()
     assert not relations.relative(SAMPLES, samples)[:, 2].any()
+
+
+@pytest.mark.parametrize(
+    "relation", [relations.unit, relations.gram, relations.cosine], ids=lambda f: f.__name__
+)
+def test_second_derivative(relation: Callable[[Tensor], Tensor]) -> None:
+    """Gradients that are written out must have a gradient themselves, or silently be wrong."""
+    torch.autograd.gradgradcheck(relation, SAMPLES.clone().requires_grad_())
+
+
+def test_maps_in_any_layout() -> None:
+    """Channels last are taken as they lie, but never compared with entries in another order."""
+    maps, others = (torch.randn(4, 3, 2, 5, dtype=torch.float64) for _ in range(2))
+    wanted = maps.flatten(1) @ others.flatten(1).T
+    for one, other in itertools.product((maps, _last(maps)), (others, _last(others))):
+        torch.testing.assert_close(relations.gram(one, other), wanted)
+        torch.testing.assert_close(relations.gram(one[1:3], other), wanted[1:3])
+    torch.testing.assert_close(relations.gram(_last(maps)), relations.gram(maps))
+    torch.testing.assert_close(relations.cosine(_last(maps)), relations.cosine(maps))
+    leaves = [each.requires_grad_() for each in (maps, _last(maps))]
+    grads = [torch.autograd.grad(relations.gram(each).tanh().sum(), each)[0] for each in leaves]
+    torch.testing.assert_close(grads[0], grads[1].contiguous())
+
+
+def test_products_of_half_precision_are_those_of_float32() -> None:
+    half = torch.randn(6, 300).bfloat16().requires_grad_()
+    raised = half.detach().float().requires_grad_()
+    values = relations.gram(half), relations.gram(raised)
+    assert torch.equal(*values)
+    for value in values:
+        value.tanh().sum().backward()  # type: ignore[no-untyped-call]
+    assert half.grad is not None
+    assert raised.grad is not None
+    assert torch.equal(half.grad, raised.grad.bfloat16())
+
+
+def _last(maps: Tensor) -> Tensor:
+    return maps.detach().contiguous(memory_format=torch.channels_last)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from relatum import world
 from relatum.distiller import Around, Distiller
 from relatum.objective import Anchors, Losses
+from relatum.profiling import region
 from relatum.sharding import sharded
 from relatum.taps import at_rest
 from relatum.types import Batch, Captured, Fault, Images, Value
@@ -144,7 +145,8 @@ def _joined(said: Sequence[Captured]) -> Captured:
 def _taught(distiller: Distiller, batch: Batch, parts: Sequence[slice]) -> Captured | None:
     if distiller.teacher is None:
         return None
-    return _joined([distiller.teacher(batch.part(rows)) for rows in parts])
+    with region("teacher"):
+        return _joined([distiller.teacher(batch.part(rows)) for rows in parts])
 
 
 def _anchors(

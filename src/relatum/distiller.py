@@ -12,9 +12,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from relatum import world
 from relatum.objective import Anchors, Losses, Objective
+from relatum.profiling import labelled, region
 from relatum.sharding import shard_learner, sharded
 from relatum.taps import Tapped, at_rest
-from relatum.teachers import Teacher
+from relatum.teachers import CachedTeacher, Teacher
 from relatum.types import Batch, Captured, Fault, Images
 
 Around = Callable[[], AbstractContextManager[object]]
@@ -41,21 +42,33 @@ class Learner(nn.Module):
         self.objective = objective
         self.register_buffer("anchors", anchors)
         self._silent = not (objective.accepts("student") or objective.accepts("student_anchors"))
+        self._compiled: Callable[[Images], Captured] | None = None
 
     def forward(
         self, batch: Batch, taught: Captured | None, taught_anchors: Captured | None = None
     ) -> tuple[Losses, Captured]:
         """Let the student speak, and weigh what it said against what it was taught."""
-        images = self.student.prepare(batch.images)
-        said = self.say(images)
-        anchors = None
-        if self.anchors is not None:
-            anchors = Anchors(self.student(self.anchors), taught_anchors)
-        return self.objective(said, taught, batch, images, anchors), said
+        with region("student"):
+            images = self.student.prepare(batch.images)
+            said, anchors = self.say(images), None
+            if self.anchors is not None:
+                anchors = Anchors(self._read(self.student.prepare(self.anchors)), taught_anchors)
+        with region("losses"):
+            return self.objective(said, taught, batch, images, anchors), said
 
+    @labelled("student")
     def say(self, images: Images) -> Captured:
         """What the student says of prepared images; nothing where nobody listens."""
-        return _NOTHING if self._silent else self.student.read(images)
+        return _NOTHING if self._silent else self._read(images)
+
+    def compile_student(self) -> None:
+        """Let ``torch.compile`` fuse what the student computes while it trains."""
+        self._compiled = torch.compile(self.student.read, dynamic=False)
+
+    def _read(self, images: Images) -> Captured:
+        if self._compiled is None or not self.training:  # at rest, a network is only looked at
+            return self.student.read(images)
+        return self._compiled(images)
 
 
 class Distiller:
@@ -67,9 +80,8 @@ class Distiller:
         objective: what is minimised.
         anchors: images in [0, 1] for losses that compare with fixed anchors. The student
             encodes them anew at every step, the teacher, which cannot change, once. They are
-            saved with checkpoints. The student
-            encodes them in its current mode, as RRKD's authors do: dropout is on, and
-            BatchNorm sees them as a batch of their own.
+            saved with checkpoints. The student encodes them in its current mode, as RRKD's authors
+            do: dropout is on, and BatchNorm sees them as a batch of their own.
         only: paths of the student's submodules that learn and are in training mode; all of it
             where none are given. The rest keeps its parameters and its statistics.
         drifting: let the rest be in training mode all the same: its parameters stay, but its
@@ -110,11 +122,11 @@ class Distiller:
         if anchors is not None and not objective.accepts("student_anchors"):
             raise Fault("anchors were given, but no term of the objective uses them")
         uses = objective.accepts("teacher") or objective.accepts("teacher_anchors")
-        if anchors is not None and uses and not isinstance(teacher, Teacher):
+        if anchors is not None and uses and not isinstance(teacher, Teacher | CachedTeacher):
             raise Fault("anchors need a live teacher: they are encoded by both networks")
         _check_taps("student", objective, set(student.taps))
-        if isinstance(teacher, Teacher):
-            _check_taps("teacher", objective, set(teacher.taps))
+        if isinstance(teacher, Teacher | CachedTeacher):
+            _check_taps("teacher", objective, set(teacher.taps), isinstance(teacher, Teacher))
         self.student = student
         self.objective = objective
         self._awake = None if only is None else _submodules(student.network, only)
@@ -128,8 +140,7 @@ class Distiller:
         self._taught_anchors: Captured | None = None
         self._anchors_seen: int | None = None
         self._spread: nn.Module | None = None
-        self._alike = False
-        self._rested = False
+        self._alike = self._rested = False
 
     def to(self, device: torch.device | str) -> Self:
         """Move all of it."""
@@ -149,9 +160,9 @@ class Distiller:
 
     def __call__(self, batch: Batch) -> tuple[Losses, Captured]:
         """The losses of a batch, and what the student said about it."""
-        taught = None if self.teacher is None else self.teacher(batch)
-        learner = self._spread or self.learner
-        losses, said = learner(batch, taught, self.taught_anchors())
+        with nullcontext() if self.teacher is None else region("teacher"):
+            taught = None if self.teacher is None else self.teacher(batch)
+        losses, said = (self._spread or self.learner)(batch, taught, self.taught_anchors())
         return losses, said
 
     def taught_anchors(self) -> Captured | None:
@@ -160,7 +171,7 @@ class Distiller:
         if self.teacher is None:
             return None
         if anchors is not None and self._anchors_seen != anchors._version:
-            assert isinstance(self.teacher, Teacher)
+            assert isinstance(self.teacher, Teacher | CachedTeacher)
             self._taught_anchors = self.teacher.encode(anchors)
             self._anchors_seen = anchors._version  # moves when a checkpoint is loaded
         return self._taught_anchors
@@ -202,8 +213,7 @@ class Distiller:
             with at_rest(self.learner), torch.enable_grad(), around(), self.until():
                 losses, _ = self(batch)
             losses.total.backward()  # type: ignore[no-untyped-call]
-            for parameter in self.learner.parameters():
-                parameter.grad = None
+            self.learner.zero_grad()
 
     def losses(self, batch: Batch) -> Losses:
         """The losses alone, as training wants them: no layer runs that no term reads.
@@ -246,7 +256,7 @@ class Distiller:
             batch: any samples; nothing of the state moves.
         """
         named = self.learning()
-        with at_rest(self.learner), torch.enable_grad():
+        with at_rest(self.learner), torch.enable_grad(), self.until():
             losses, _ = self(batch)
             grads = torch.autograd.grad(losses.total, list(named.values()), allow_unused=True)
         return self.idle(name for name, grad in zip(named, grads, strict=True) if grad is None)
@@ -283,7 +293,8 @@ def _submodules(network: nn.Module, paths: Sequence[str]) -> list[nn.Module]:
     return [modules[path] for path in paths]
 
 
-def _check_taps(network: str, objective: Objective, taps: set[str]) -> None:
-    if missing := sorted(objective.reads(network) - taps):
+def _check_taps(network: str, objective: Objective, taps: set[str], speaks: bool = True) -> None:
+    output = {"output"} if objective.reads_output(network) and not speaks else set()
+    if missing := sorted((objective.reads(network) | output) - taps):
         has = ", ".join(sorted(taps)) or "none"
         raise Fault(f"the objective reads {', '.join(missing)} of the {network}, whose taps: {has}")

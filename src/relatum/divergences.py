@@ -3,10 +3,13 @@
 Everything runs in float32 or better, also under autocast.
 """
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from relatum.precision import exact
+from relatum.precision import HALVES, exact
 from relatum.relations import unit
 from relatum.types import Fault, Logits, Scalar
 
@@ -64,3 +67,31 @@ def row_cosine(student: Tensor, teacher: Tensor, eps: float = 1e-8) -> Tensor:
     """
     same(student, teacher)
     return (unit(student, eps) * unit(teacher, eps)).sum(-1).clamp(-1, 1)
+
+
+def squares(values: Tensor, over: tuple[int, ...] | None = None) -> Tensor:
+    """The sum of squares over some axes, or over all: of half precision too in float32.
+
+    Its backward pass goes over the values once, where autograd's for ``square`` and a sum goes
+    three times, and keeps no copy of them.
+
+    Args:
+        values: of any shape.
+        over: the axes that go; all of them when ``None``.
+    """
+    axes = tuple(range(values.ndim)) if over is None else over
+    kept: Tensor = _Squares.apply(values, axes)
+    return kept.squeeze(axes)
+
+
+class _Squares(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, axes: tuple[int, ...]) -> Tensor:
+        ctx.save_for_backward(values)
+        raised = values.float() if values.dtype in HALVES else values
+        return raised.square().sum(axes, keepdim=True)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (values,) = ctx.saved_tensors
+        return (values * (2 * grad)).to(values.dtype), None

@@ -1,7 +1,7 @@
 """The training loop, whole. Yields after every epoch; the caller decides what to do then."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -13,6 +13,9 @@ from relatum import world
 from relatum.accumulate import accumulate
 from relatum.distiller import Distiller
 from relatum.objective import Losses
+from relatum.profiling import arriving, label, labelled, region
+from relatum.replay import Replay
+from relatum.replay.step import Row
 from relatum.schedules import Schedule
 from relatum.tally import Tally
 from relatum.types import Batch, Fault
@@ -87,6 +90,7 @@ def fit(
     microbatch: int | None = None,
     start: Position | None = None,
     saver: Saver | None = None,
+    replay: Replay | None = None,
 ) -> Iterator[Epoch]:
     """Train, and yield after every epoch: ``for epoch in fit(...): evaluate(...)``.
 
@@ -112,6 +116,8 @@ def fit(
             batch is larger (``relatum.accumulate``); all at once by default.
         start: where to go on, as a checkpoint gave it.
         saver: keeps checkpoints while training.
+        replay: plays steps from a recording of one, on a CUDA device; where that cannot be, it
+            says so (``replay.obstacle``), and the training is as without it.
 
     Raises:
         NotFinite: a loss became infinite or not a number; says at which step, in which term.
@@ -120,23 +126,47 @@ def fit(
         raise Fault(f"fit runs networks in float32 or bfloat16, got {precision}")
     position = start or Position()
     step_of = _Step(distiller, optimizer, schedule, precision, microbatch)
+    epoch_of, update = _by(step_of, batches, replay)
+    label(teacher=distiller.teacher)
+    label(**{f"losses/{name}": loss for name, loss in distiller.objective.losses.items()})
     steps = len(batches)
-    for number in range(position.epoch, epochs + 1):
-        began = time.perf_counter()
-        distiller.train()
-        first = position.step if number == position.epoch else 0
-        tally = Tally(number, steps, position.tally if first else {})
-        for step, batch in enumerate(batches.epoch(number, first), start=first):
-            done = (number - 1) * steps + step
-            tally.add(*step_of(batch, done / (epochs * steps)), batch.whole)
-            if saver is not None and saver.due():
-                tally.look()
-                saver.save(Position(number, step + 1, tally.state()))
-        means, samples = tally.means()
-        seconds = time.perf_counter() - began
-        yield Epoch(number, means, steps, samples, seconds)
-        if saver is not None:
-            saver.epoch_ended(Position(number + 1))
+    try:
+        for number in range(position.epoch, epochs + 1):
+            began = time.perf_counter()
+            distiller.train()
+            first = position.step if number == position.epoch else 0
+            tally = Tally(number, steps, position.tally if first else {})
+            for step, batch in enumerate(arriving(epoch_of(number, first)), start=first):
+                with region("step"):
+                    step_of.at(((number - 1) * steps + step) / (epochs * steps))
+                    tally.add(*update(batch), batch.whole)
+                if saver is not None and saver.due():
+                    _save(saver, tally, number, step + 1)
+            with region("wait"):
+                means, samples = tally.means()
+            seconds = time.perf_counter() - began
+            yield Epoch(number, means, steps, samples, seconds)
+            if saver is not None:
+                with region("checkpoint"):
+                    saver.epoch_ended(Position(number + 1))
+    finally:
+        if replay is not None:
+            replay.end()
+
+
+def _by(
+    step_of: "_Step", batches: Source, replay: Replay | None
+) -> tuple[Callable[[int, int], Iterator[Any]], Callable[[Any], Row]]:
+    """Where an epoch's batches come from, and what takes a step with one."""
+    if replay is None or not step_of.replayed(replay, batches):
+        return batches.epoch, step_of.update
+    return replay.epoch, replay
+
+
+@labelled("checkpoint")
+def _save(saver: Saver, tally: Tally, epoch: int, step: int) -> None:
+    tally.look()
+    saver.save(Position(epoch, step, tally.state()))
 
 
 class _Step:
@@ -170,12 +200,22 @@ class _Step:
             else:
                 group["lr"] = rate
 
-    def __call__(self, batch: Batch, progress: float) -> tuple[Mapping[str, Tensor], int]:
+    def at(self, progress: float) -> None:
+        """Set what depends on how far the training is: all of it lies in tensors."""
         self._set_learning_rate(self._schedule(progress))
         self._distiller.objective.at(progress)
+
+    def replayed(self, replay: Replay, batches: object) -> bool:
+        """Whether the updates are taken by a replay from now on."""
+        given = (self._distiller, self._optimizer, batches, self.update, self._microbatch)
+        return replay.begin(*given)
+
+    def update(self, batch: Batch) -> Row:
+        """What can be recorded: it reads tensors, and no number of Python that changes."""
         losses = self._backward(batch)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        with region("update"):
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
         world.average(_statistics(self._norms))
         return {**losses.parts, **losses.diagnostics}, len(losses.parts)
 
@@ -188,11 +228,13 @@ class _Step:
             shares = batch.shares or world.counts(len(batch), batch.images.device)
             batch = replace(batch, shares=shares)  # so that nobody asks the others again
             if self._microbatch < max(shares):  # on all processes, or on none
-                return accumulate(self._distiller, batch, self._microbatch, cast)
+                with region("backward"):  # but for the networks and the terms, which say so
+                    return accumulate(self._distiller, batch, self._microbatch, cast)
         self._distiller.spread(batch, cast)
         with cast():
             losses = self._distiller.losses(batch)
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        with region("backward"):
+            losses.total.backward()  # type: ignore[no-untyped-call]
         return losses
 
 

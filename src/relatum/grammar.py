@@ -5,26 +5,17 @@ cross-entropy with the labels, at weight 1 wherever there are labels, is called 
 """
 
 import inspect
-import re
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from dataclasses import replace
 
 from torch import nn
 
+from relatum import spelling
 from relatum.imports import from_path
 from relatum.methods import METHODS, TASK, Setting, Stage, task
-from relatum.objective import Objective, On, Term
+from relatum.objective import Objective, Term
 from relatum.schedules import Schedule
+from relatum.spelling import Part as Part
 from relatum.types import Fault, first_line
-
-
-@dataclass(frozen=True)
-class Part:
-    """One piece of a method's name: ``name@tap=weight``."""
-
-    name: str
-    on: On | None = None
-    weight: float | None = None
 
 
 def parse(text: str) -> tuple[Part, ...]:
@@ -37,49 +28,7 @@ def parse(text: str) -> tuple[Part, ...]:
         >>> parse("sp=3000+kd")
         (Part(name='sp', on=None, weight=3000.0), Part(name='kd', on=None, weight=None))
     """
-    parts = tuple(_part(piece, text) for piece in re.split(r"(?<![0-9.][eE])\+", text))
-    names = [part.name for part in parts]
-    alone = [name for name in names if name in METHODS and METHODS[name].family == "task"]
-    if alone and len(parts) > 1:
-        raise Fault(f"method {text!r}: {alone[0]!r} is the student alone, it joins with nothing")
-    if set(names) == {TASK}:
-        raise Fault(f"method {text!r}: cross-entropy alone is called 'none'")
-    if names.count(TASK) > 1:
-        raise Fault(f"method {text!r}: cross-entropy is there twice")
-    for part in parts:
-        if part.name in alone and (part.weight is not None or part.on is not None):
-            raise Fault(f"method {text!r}: {part.name!r} takes no weight and no tap")
-        if part.name == TASK and part.on is not None:
-            raise Fault(f"method {text!r}: cross-entropy reads the output, it takes no tap")
-    return parts
-
-
-def _part(piece: str, text: str) -> Part:
-    name, _, weight = piece.strip().partition("=")
-    name, _, tap = name.partition("@")
-    if name not in METHODS and name != TASK and ":" not in name:
-        known = [*METHODS, TASK]
-        if not name:
-            raise Fault(f"method {text!r}: a name is missing (relatum list methods)")
-        near = get_close_matches(name.lower(), known, n=1, cutoff=0) or known
-        raise Fault(
-            f"there is no method {name!r}; the nearest is {near[0]!r} (relatum list methods)"
-        )
-    value = _weight(weight, text) if "=" in piece else None
-    if "@" in piece and not tap:
-        raise Fault(f"method {text!r}: no tap is named behind '@'")
-    on: On | None = (tuple(tap.split("&")) if "&" in tap else tap) if tap else None
-    return Part(name, on, value)
-
-
-def _weight(text: str, method: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise Fault(f"method {method!r}: {text!r} is no weight") from None
-    if not 0 <= value < float("inf"):
-        raise Fault(f"method {method!r}: a weight is a number from 0 on, got {text}")
-    return value
+    return spelling.parse(text, _families())
 
 
 def split(text: str) -> list[str]:
@@ -88,14 +37,11 @@ def split(text: str) -> list[str]:
     Raises:
         Fault: one of them is empty, twice there, or unknown.
     """
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if not name:
-            raise Fault(f"methods {text!r}: one of them has no name")
-        if names.count(name) > 1:
-            raise Fault(f"methods {text!r}: {name!r} is there twice")
-        parse(name)
-    return names
+    return spelling.split(text, _families())
+
+
+def _families() -> dict[str, str]:
+    return {name: method.family for name, method in METHODS.items()}
 
 
 def stages(text: str, setting: Setting) -> tuple[Stage, ...]:

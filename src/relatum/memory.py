@@ -4,6 +4,7 @@ Shape legend: B = batch, C = candidates of a sample, D = dimension, K = rows tha
 N = rows of a bank, one for each sample of the set.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,6 +14,8 @@ from relatum import blocks, relations
 AT_ONCE = 2**25
 """Entries of a matrix of batch by bank that are held at a time: 128 MiB in float32. It is more than
 ``blocks.AT_ONCE``, for every block reads all of the bank, and few such matrices are held."""
+IN_CACHE = 2**20
+"""Likewise, of numbers that a processor goes over some twenty times while it draws."""
 
 
 def unit_rows(size: int, dim: int, generator: torch.Generator | None = None) -> Tensor:
@@ -110,15 +113,24 @@ def draw(places_B: Tensor, count: int, key: Tensor, others: Tensor | int) -> Ten
     every_N = _mix(torch.arange(size, dtype=torch.int32, device=places_B.device))
     own_B = _mix(_mix(key.to(places_B.device, torch.int32, copy=True)) ^ places_B.int())
     chosen: list[Tensor] = []
-    for places, own in blocks.split(size, places_B, own_B, at_once=AT_ONCE):
+    at_once = min(IN_CACHE, AT_ONCE) if places_B.device.type == "cpu" else AT_ONCE
+    for places, own in blocks.split(size, places_B, own_B, at_once=at_once):
         lots = _mix(every_N ^ own[:, None])  # no two of a row alike: ties would go by the device
         lots.clamp_min_(_LOWEST + 1)  # above those of whom may not be chosen
         if labels_N is None:
             lots.scatter_(1, places[:, None], _LOWEST)
         else:
             lots.masked_fill_(labels_N == labels_N[places][:, None], _LOWEST)
-        chosen.append(lots.topk(count, dim=1, sorted=False).indices)
+        chosen.append(_largest(lots, count))
     return torch.cat(chosen)
+
+
+def _largest(numbers: Tensor, count: int) -> Tensor:
+    """Where each row has that many of its largest numbers, in any order."""
+    if numbers.device.type != "cpu" or torch.compiler.is_compiling():
+        return numbers.topk(count, dim=1, sorted=False).indices
+    # selects by vector instructions, in a quarter of topk's time
+    return torch.from_numpy(np.argpartition(numbers.numpy(), -count, axis=1)[:, -count:])
 
 
 @torch.no_grad()

@@ -12,6 +12,20 @@ R = TypeVar("R")
 HALVES = (torch.float16, torch.bfloat16)
 
 
+def half_here(device: torch.device) -> bool:
+    """Whether the hardware of a device multiplies in bfloat16, and not by a detour.
+
+    GPUs from Ampere on; processors with AVX-512 BF16 or AMX. One that has to take the detour
+    through float32 would only be slower.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # no public name, up to 2.15
+    return any(bool(getattr(torch.cpu, each, bool)()) for each in asked)
+
+
 def exact(function: Callable[P, R]) -> Callable[P, R]:
     """Run a function with autocast off and its half-precision arguments raised to float32.
 

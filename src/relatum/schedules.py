@@ -7,7 +7,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
-from relatum.types import Fault
+from relatum.faults import Fault
 
 Schedule = Callable[[float], float]
 

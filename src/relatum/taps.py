@@ -73,6 +73,7 @@ class Tapped(nn.Module):
         self._until: frozenset[str] | None = None
         self._last: frozenset[Tap] | None = None
         self._proven: dict[frozenset[str], frozenset[Tap]] = {}
+        self._format = torch.contiguous_format
         self._hooks: dict[Tap, RemovableHandle] = {}
         if "output" in self.taps:
             raise Fault("no tap may be called 'output': that is what the network itself returns")
@@ -113,9 +114,20 @@ class Tapped(nn.Module):
                 " tap a submodule inside it instead"
             )
         self._caught[tap] = value
-        self._versions[tap] = version_of(value)
+        if not torch.compiler.is_compiling():  # which would watch what is kept, and compile again
+            self._versions[tap] = version_of(value)
         if self._last is not None and self._last <= self._caught.keys():
             raise _Enough
+
+    def channels_last(self) -> Self:
+        """Lay the network's weights and its images so that a pixel's channels lie together.
+
+        What convolutions in bfloat16 like best. The numbers are the same but for the order in
+        which they are added up.
+        """
+        self.network.to(memory_format=torch.channels_last)
+        self._format = torch.channels_last
+        return self
 
     def only(self, names: set[str]) -> Self:
         """Keep these taps and let go of the others, which saves the memory of what they hold."""
@@ -146,7 +158,8 @@ class Tapped(nn.Module):
             images = F.interpolate(images, size, mode="bilinear", antialias=True)
         prepared = (images - self.mean).div_(self.std)
         kind = next((each.dtype for each in self.network.parameters()), prepared.dtype)
-        return prepared.to(kind) if kind.is_floating_point else prepared
+        kind = kind if kind.is_floating_point else prepared.dtype
+        return prepared.to(kind, memory_format=self._format)
 
     def forward(self, images: Images) -> Captured:
         """The network's output and every tap, for images in [0, 1]."""
@@ -155,9 +168,11 @@ class Tapped(nn.Module):
     def read(self, prepared: Images) -> Captured:
         """As ``forward``, for images that were prepared already."""
         until = self._until
-        if until is None or torch.compiler.is_compiling():
+        if until is None:
             return self._read(prepared, self.taps)
         taps = {name: self.taps[name] for name in until}
+        if torch.compiler.is_compiling():  # what only the output needs, the compiler leaves out
+            return Captured(prepared.new_empty(0), self._read(prepared, taps).taps)
         if until not in self._proven:
             with at_rest(self.network):
                 self._read(prepared[:2], self.taps)
@@ -179,7 +194,7 @@ class Tapped(nn.Module):
             taps = {name: self._value(name, tap) for name, tap in wanted.items()}
         finally:
             self._listening = False
-            self._caught = {}
+            self._caught, self._versions = {}, {}
         return Captured(output, taps)
 
     def _value(self, name: str, tap: Tap | tuple[Tap, ...]) -> Value:
@@ -191,7 +206,7 @@ class Tapped(nn.Module):
         if tap not in self._caught:
             raise Fault(f"tap {name!r}: submodule {tap.path!r} did not run in this forward pass")
         value = self._caught[tap]
-        if version_of(value) != self._versions[tap]:
+        if version_of(value) != self._versions.get(tap, 0):
             raise Fault(
                 f"tap {name!r}: a later layer overwrites {tap.path!r} in place; tap that layer's"
                 " output, or build the network with inplace=False"

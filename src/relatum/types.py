@@ -1,10 +1,13 @@
-"""The nouns of the library: what flows between its stages. Imports nothing of ours."""
+"""The nouns of the library: what flows between its stages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jaxtyping import Float, Int
 from torch import Size, Tensor
+
+from relatum.faults import Fault as Fault
+from relatum.faults import first_line as first_line
 
 Images = Float[Tensor, "batch channel height width"]
 Logits = Float[Tensor, "batch _classes"]
@@ -18,16 +21,6 @@ Value = Tensor | tuple[Tensor, ...]
 """What a tap gives: one tensor, or one for each of several layers, shallow to deep."""
 Shapes = Mapping[str, Size | tuple[Size, ...]]
 """What a network's taps give, by name: what a projector is built from."""
-
-
-class Fault(ValueError):
-    """Something that the user can mend: its message is one line that says how."""
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, shortened to one line."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from relatum.bench.experiment import Cell
-from relatum.bench.pool import Message, Note, Steps, Task
+from relatum.bench.pool import About, Message, Note, Steps, Task
 from relatum.bench.progress import Progress
 from relatum.checkpoint import Stop
 from relatum.record import Record
@@ -41,7 +41,7 @@ class Here:
         key, task = self._held.pop()
         told: list[tuple[str, Message]] = []
 
-        def tell(message: Steps | Note) -> None:
+        def tell(message: Steps | Note | About) -> None:
             told.append((key, message))
 
         end = self._instead(key) or task(torch.device("cpu"), self.stopped, tell)

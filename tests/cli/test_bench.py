@@ -31,7 +31,7 @@ CELLS = ["teachers/digits-cnn-large", "alone/digits-cnn-small/seed-0"]
 CELLS += [f"{PAIR}/{method}/seed-0" for method in ("kd", "rrd")]
 
 
-PROGRESS = re.compile(r"\d+ of \d+ done")
+PROGRESS = re.compile(r"\d+ of \d+ done|tried on one batch")
 """What is said every half a minute, on a machine so busy that it takes as long."""
 
 
@@ -56,7 +56,8 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_help(does: Callable[..., str]) -> None:
     said = does("bench", "--help")
     assert "Usage: relatum bench" in said
-    for option in ("--pairs", "--methods", "--seeds", "--workers", "--ray", "--resume"):
+    wanted = ("--pairs", "--methods", "--seeds", "--workers", "--together", "--ray", "--resume")
+    for option in wanted:
         assert option in said
     assert "bench" in does("--help")
 
@@ -127,6 +128,27 @@ def test_teachers_that_are_given_and_what_is_left_alone(
     ]
 
 
+def test_cells_beside_each_other(
+    folders: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    no_report: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Three in one process: killed in the middle, gone on with two at a time, to the same bits."""
+    whole, broken = folders
+    finish(LONG, whole, monkeypatch)
+    out = broken / "out"
+    with begun(*LONG, "--together", 3, cwd=broken) as process:
+        wait(process, lambda: count(out / CELLS[2] / "metrics.jsonl") >= 3)
+        process.kill()
+    assert not any((out / name / "record.json").exists() for name in CELLS[1:])
+    assert all((out / name / "metrics.jsonl").exists() for name in CELLS)
+    monkeypatch.chdir(broken)
+    code, _, lines = called(capsys, *LONG, "--together", 2, "--resume")
+    assert code == 0, lines
+    assert cells(out) == cells(whole / "out")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -144,6 +166,7 @@ def test_teachers_that_are_given_and_what_is_left_alone(
         ("--teachers digits-cnn-large", ["MODEL=PATH"]),
         ("--teachers digits-cnn-large=nowhere", ["nowhere"]),
         ("--workers 0", ["--workers", "at least 1"]),
+        ("--together 0", ["--together", "at least 1"]),
         ("--set method=kd", ["--set method", "--methods"]),
         ("--set seed=3", ["--set seed", "--seeds"]),
         ("--set learning_rat=3", ["'learning_rat'", "'learning_rate'"]),

@@ -1,8 +1,9 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from relatum.losses.connect import connector, paired, pooled, same_channels
+from relatum.losses.connect import connector, paired, pool, pooled, same_channels
 from relatum.types import Fault
 from tests.losses.numbers import randn
 
@@ -106,3 +107,15 @@ def test_what_cannot_be_paired_is_refused() -> None:
         pooled(maps, maps.flatten(1))
     with pytest.raises(Fault, match="layer 2 of 2 has 3 in the student and 4 in the teacher"):
         same_channels("L", [(maps, maps), (maps, randn(2, 4, 4, 4))])
+
+
+@pytest.mark.parametrize("size", [(4, 6), (2, 3), (1, 1), (4, 2), (3, 5), (4, 3)])
+def test_equals_adaptive_pooling(size: tuple[int, int]) -> None:
+    maps = torch.randn(2, 3, 4, 6)
+    assert torch.equal(pool(maps, *size), F.adaptive_avg_pool2d(maps, size))
+
+
+def test_half_precision_is_raised_before_it_is_averaged() -> None:
+    maps = torch.randn(2, 3, 4, 6).bfloat16()
+    assert torch.equal(pool(maps, 2, 3), pool(maps.float(), 2, 3))
+    assert pool(maps, 4, 6) is maps

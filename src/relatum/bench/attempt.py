@@ -14,6 +14,7 @@ from relatum.bench.pool import Note, Result, Steps, Tell
 from relatum.checkpoint import Interrupted, Stop
 from relatum.record import FAILURE, Record, Unfinished
 from relatum.run import Silent, run
+from relatum.run.beside import Seat
 from relatum.run.claim import CHECKPOINT
 from relatum.run.lock import Taken
 from relatum.tally import NotFinite
@@ -54,8 +55,10 @@ class Attempt:
     out: Path
     download: bool = False
 
-    def __call__(self, device: torch.device, stop: Stop, tell: Tell) -> Result:
-        """Run it; whatever it raises comes back as an outcome."""
+    def __call__(
+        self, device: torch.device, stop: Stop, tell: Tell, beside: Seat | None = None
+    ) -> Result:
+        """Run it, perhaps beside others; whatever it raises comes back as an outcome."""
         began = time.monotonic()
         try:
             stop.check()
@@ -69,6 +72,7 @@ class Attempt:
                 stop=stop,
                 display=_Telling(tell),
                 alter=self.cell.alter,
+                beside=beside,
             )
         except Taken:
             return Result(Outcome("elsewhere"))

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from relatum.bench.pool import Died, Message, Note, Result, Steps, Task
+from relatum.bench.pool import About, Died, Message, Note, Result, Steps, Task
 from relatum.checkpoint import Stop
 from relatum.types import Fault, first_line
 
@@ -61,13 +61,13 @@ class Cluster:
         self._tasks: dict[Any, str] = {}
 
     @property
-    def room(self) -> bool:
-        """Whether fewer tasks are under way than the cluster has room for."""
+    def room(self) -> int:
+        """How many tasks fewer are under way than the cluster has room for."""
         if time.monotonic() - self._looked > REFRESH:
             self._looked = time.monotonic()
             units = self._ray.cluster_resources().get(self._unit, 0)
             self._size = int(units * self._share) + SLACK
-        return len(self._tasks) < self._size
+        return max(0, self._size - len(self._tasks))
 
     def submit(self, key: str, task: Task) -> None:
         """Send a task off."""
@@ -127,7 +127,7 @@ def serve(
     def note(*_: object) -> None:
         stop.signum = signal.SIGTERM
 
-    def tell(message: Steps | Note) -> None:
+    def tell(message: Steps | Note | About) -> None:
         with contextlib.suppress(Exception):  # nobody waits for it, so nobody misses it
             told.actor.put_nowait.remote((key, message))
 

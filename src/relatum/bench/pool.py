@@ -53,9 +53,22 @@ class Died:
     outside: bool = False
 
 
-Message = Steps | Note | Result | Died
+@dataclass(frozen=True)
+class About:
+    """What a task of several cells says of one of them.
+
+    Attributes:
+        folder: the cell's.
+        message: a result is that cell's, and ends no task.
+    """
+
+    folder: str
+    message: Steps | Note | Result
+
+
+Message = Steps | Note | About | Result | Died
 """The last two end a task."""
-Tell = Callable[[Steps | Note], None]
+Tell = Callable[[Steps | Note | About], None]
 Task = Callable[[torch.device, Stop, Tell], Result]
 """Pickled and called elsewhere: with its device, with what asks it to stop, and its audience."""
 
@@ -64,8 +77,8 @@ class Pool(Protocol):
     """Tasks go in under a key, messages come out under it, and one ``Result`` or ``Died``."""
 
     @property
-    def room(self) -> bool:
-        """Whether another task could begin now."""
+    def room(self) -> int:
+        """How many more tasks could begin now."""
 
     def submit(self, key: str, task: Task) -> None:
         """Begin a task."""

@@ -65,7 +65,7 @@ def _build(cell: Cell, device: torch.device, download: bool, stand_in: str | Non
     recipe = cell.recipe
     if stand_in is not None and recipe.anchors == "confident-per-class":
         recipe = recipe.but(anchors="random-per-class")  # it is sure of nothing yet
-    ready = prepare(recipe, device, download, stand_in)
+    ready = prepare(recipe.but(cache=None), device, download, stand_in)  # runs fill it
     for stage in ready.stages:
         ready.distiller(stage, cell.alter)
 

@@ -6,10 +6,11 @@ from time import monotonic
 from typing import Protocol
 
 from relatum.bench.attempt import Attempt, Outcome, leave_word, tidy
+from relatum.bench.beside import Abreast, alike
 from relatum.bench.experiment import Cell
 from relatum.bench.grid import TEACHER
 from relatum.bench.patience import STOPS, Patience
-from relatum.bench.pool import Died, Message, Note, Pool, Result, Steps
+from relatum.bench.pool import About, Died, Message, Note, Pool, Result, Steps, Task
 from relatum.bench.progress import Progress
 from relatum.bench.rehearsal import Unable
 from relatum.checkpoint import Stop
@@ -21,6 +22,7 @@ LOOK = 0.25
 AGAIN = 5.0
 """Seconds after which a cell that another process was at is tried again."""
 ORPHANED = "its teacher failed"
+SHARED = "tried again by itself, for others were in its process"
 STOPPED = "its process was asked to stop by somebody else, and saved"
 
 
@@ -59,6 +61,7 @@ def run_grid(
     *,
     before: Mapping[str, Record],
     unable: Mapping[str, Unable],
+    together: int = 1,
 ) -> Progress:
     """Run every cell that has no record and can have one.
 
@@ -73,6 +76,8 @@ def run_grid(
         board: told how far it is.
         before: the records that there are, by folder.
         unable: the cells that the rehearsal found cannot be run, likewise.
+        together: how many cells of a task are trained beside each other, at most, where they
+            have their batches in common (``relatum.bench.beside``).
 
     Returns:
         Where it ended.
@@ -80,7 +85,7 @@ def run_grid(
     Raises:
         Interrupted: it was asked to stop; what ran has saved.
     """
-    job = _Job(out, pool, board, stop, Progress(len(cells)))
+    job = _Job(out, pool, board, stop, Progress(len(cells)), together)
     job.begin(cells, before, unable)
     progress = job.progress
     while progress.running or (stop.signum is None and (progress.waiting or job.away)):
@@ -88,8 +93,8 @@ def run_grid(
             job.submit()
         elif not job.stopping:
             job.stop()
-        for folder, message in pool.wait(LOOK):
-            job.heard(folder, message)
+        for key, message in pool.wait(LOOK):
+            job.heard(key, message)
         if not job.stopping:
             board.show(progress)
     stop.check()
@@ -99,11 +104,23 @@ def run_grid(
 class _Job:
     """The state of it: what waits, what runs, what another process is at."""
 
-    def __init__(self, out: Path, pool: Pool, board: Board, stop: Stop, progress: Progress) -> None:
+    def __init__(
+        self,
+        out: Path,
+        pool: Pool,
+        board: Board,
+        stop: Stop,
+        progress: Progress,
+        together: int,
+    ) -> None:
         self.progress, self.stopping = progress, False
         self.away: list[tuple[float, Cell]] = []
         self._out, self._pool, self._board, self._stop = out, pool, board, stop
-        self._patience = Patience(out)
+        self._patience, self._most = Patience(out), together
+        self._tasks: dict[str, tuple[Cell, ...]] = {}
+        """The cells of every task that is under way."""
+        self._single: set[str] = set()
+        """The cells that have to be alone in their process."""
         self._lost: set[str] = set()
         """Where teachers would lie that failed."""
         self._pending: set[str] = set()
@@ -140,20 +157,35 @@ class _Job:
         self.away = [(due, cell) for due, cell in self.away if due > now]
         self.progress.elsewhere = len(self.away)
         self.progress.waiting += back
-        while self._pool.room and (cell := self._next()) is not None:
-            self.progress.begin(cell)
-            self._patience.begin(cell)
-            self._pool.submit(cell.folder, Attempt(cell, self._out))
+        while (room := self._pool.room) and (some := self._next(room)):
+            for cell in some:
+                self.progress.begin(cell)
+                self._patience.begin(cell)
+            first, *others = some
+            self._tasks[first.folder] = some
+            task: Task = Abreast(some, self._out) if others else Attempt(first, self._out)
+            self._pool.submit(first.folder, task)
 
-    def _next(self) -> Cell | None:
-        """The first cell whose teacher is there; those whose teacher failed are given up."""
+    def _next(self, room: int) -> tuple[Cell, ...]:
+        """The first cell whose teacher is there, and those to be trained beside it.
+
+        Those whose teacher failed are given up. No more than its share for each of the places
+        that are free: there, cells are trained at the same time.
+        """
+        ready: list[Cell] = []
         for cell in [*self.progress.waiting]:
             if _source(cell) in self._lost:
                 self.progress.waiting.remove(cell)
                 self._fail(cell, ORPHANED)
             elif _source(cell) not in self._pending:
-                return cell
-        return None
+                ready.append(cell)
+        if not ready:
+            return ()
+        first, *others = ready
+        if first.folder in self._single:
+            return (first,)
+        able = (each for each in others if each.folder not in self._single)
+        return alike(first, able, min(self._most, -(-len(ready) // room)))
 
     def stop(self) -> None:
         """Ask all that runs to save; begin nothing more."""
@@ -161,8 +193,27 @@ class _Job:
         self._board.note("stopping: what runs is saved first")
         self._pool.stop()
 
-    def heard(self, folder: str, message: Message) -> None:
-        """Take in what a cell's process says."""
+    def heard(self, key: str, message: Message) -> None:
+        """Take in what the process of a task says."""
+        if isinstance(message, About):
+            told = message.message
+            if isinstance(told, Result) and not _settled(told):
+                return  # the task's end says it again: only then may the cell begin anew
+            self._told(message.folder, told, len(self._tasks[key]) > 1)
+        elif isinstance(message, Steps | Note):
+            self._told(key, message)
+        else:
+            cells = self._tasks.pop(key)
+            for folder in [each.folder for each in cells if each.folder in self.progress.running]:
+                result = message  # of who has not told its own
+                if isinstance(message, Result) and isinstance(message.value, dict):
+                    result = message.value[folder]
+                self._told(folder, result, len(cells) > 1)
+
+    def _told(
+        self, folder: str, message: Steps | Note | Result | Died, shared: bool = False
+    ) -> None:
+        """Take in what is said of a cell, which may share its process with others."""
         running = self.progress.running[folder]
         if isinstance(message, Steps):
             running.step(message.done, message.of)
@@ -170,9 +221,9 @@ class _Job:
             self._board.note(f"{folder}: {message.text}")
         else:
             del self.progress.running[folder]
-            self._ended(running.cell, message)
+            self._ended(running.cell, message, shared)
 
-    def _ended(self, cell: Cell, message: Result | Died) -> None:
+    def _ended(self, cell: Cell, message: Result | Died, shared: bool) -> None:
         # A signal for all processes at once may be answered by them before it is looked at here.
         halted = self._stop.signum is not None
         if isinstance(message, Died):
@@ -190,6 +241,10 @@ class _Job:
         elif outcome.kind == "elsewhere":
             self.away.append((monotonic() + AGAIN, cell))
             self.progress.elsewhere = len(self.away)
+        elif outcome.kind == "failed" and shared and _unforeseen(message):
+            self._single.add(cell.folder)
+            self.progress.waiting.insert(0, cell)
+            self._board.note(f"{cell.folder}: {outcome.reason}; {SHARED}")
         elif outcome.kind == "failed":
             self._fail(cell, outcome.reason, outcome.trace)
         elif not halted:
@@ -209,6 +264,18 @@ class _Job:
         self._lost.add(str(self._out / cell.folder))
         leave_word(cell, self._out, "failed", reason, trace)
         self._board.note(f"{cell.folder} failed: {reason}")
+
+
+def _unforeseen(message: Result | Died) -> bool:
+    """Whether another cell of the process may have to do with it, as when memory is short."""
+    return isinstance(message, Died) or message.unsound
+
+
+def _settled(result: Result) -> bool:
+    """Whether the cell is not tried again, whatever becomes of those beside it."""
+    assert isinstance(result.value, Outcome)
+    kind = result.value.kind
+    return kind == "done" or (kind == "failed" and not result.unsound)
 
 
 def _source(cell: Cell) -> str:

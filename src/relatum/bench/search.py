@@ -9,14 +9,13 @@ from typing import Any
 import torch
 
 from relatum.checkpoint import Stop
-from relatum.evaluate import collect, linear_probe
+from relatum.evaluate import linear_probe
 from relatum.fit import Position, fit
 from relatum.recipes.plan import Arm, name_of
 from relatum.recipes.recipe import Recipe
 from relatum.run.display import Display
-from relatum.run.job import PRECISIONS
+from relatum.run.hearing import listen
 from relatum.run.prepare import Prepared, optimizer_of, prepare, recipe_of
-from relatum.run.sets import evaluation_batches
 from relatum.run.trained import WEIGHTS
 from relatum.tally import NotFinite
 from relatum.types import Fault
@@ -126,14 +125,13 @@ def _score(recipe: Recipe, arm: Arm, device: torch.device, stop: Stop) -> float:
             own = recipe_of(stage, recipe)
             optimizer = optimizer_of(own, distiller)
             schedule = own.schedule_of()
-            precision = PRECISIONS[recipe.precision]
             for _ in fit(
                 distiller,
                 ready.batches,
                 optimizer,
                 schedule,
                 own.epochs,
-                precision=precision,
+                precision=ready.speed.precision,
                 saver=_Heeding(stop),
             ):
                 pass
@@ -148,10 +146,7 @@ def _probe(ready: Prepared, seed: int) -> float:
     if sets.train.labels is None or sets.validation.labels is None:
         raise Fault(f"{sets.name} has no labels to probe with")
     some = sets.train.take(torch.arange(min(PROBED, len(sets.train)), device=student.mean.device))
-    fitted, judged = (
-        collect(student, evaluation_batches(part).epoch(0), "embedding")
-        for part in (some, sets.validation)
-    )
+    fitted, judged = (listen(student, part, ("embedding",)) for part in (some, sets.validation))
     embedding = fitted.values["embedding"]
     if not embedding.isfinite().all():
         return -1.0

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 
 import torch
 
-from relatum.bench.pool import Died, Message, Note, Result, Steps, Task
+from relatum.bench.pool import About, Died, Message, Note, Result, Steps, Task
 from relatum.checkpoint import Stop
 from relatum.types import Fault
 
@@ -55,9 +55,9 @@ class Processes:
         self._threads = _threads_of(count)
 
     @property
-    def room(self) -> bool:
-        """Whether one of them is idle."""
-        return any(each.key is None for each in self._workers)
+    def room(self) -> int:
+        """How many of them are idle."""
+        return sum(each.key is None for each in self._workers)
 
     def submit(self, key: str, task: Task) -> None:
         """Hand a task to an idle one."""
@@ -172,7 +172,7 @@ def serve(pipe: Connection, device: str) -> None:
             time.sleep(GRACE)
             os._exit(1)
 
-    def tell(message: Steps | Note | Result | BaseException) -> None:
+    def tell(message: Steps | Note | About | Result | BaseException) -> None:
         with contextlib.suppress(OSError):
             pipe.send(message)
 

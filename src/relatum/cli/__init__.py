@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from relatum.cli.bench import bench
+from relatum.cli.cache import cache
 from relatum.cli.distill import distill
+from relatum.cli.early import Checked
 from relatum.cli.evaluate import evaluate
 from relatum.cli.names import names
 from relatum.cli.report import report
@@ -27,14 +29,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(distill)
-app.command()(teach)
-app.command()(transfer)
-app.command()(evaluate)
-app.command()(reproduce)
-app.command()(bench)
-app.command(name="list")(names)
-app.command()(report)
+app.command(cls=Checked)(distill)
+app.command(cls=Checked)(teach)
+app.command(cls=Checked)(transfer)
+app.command(cls=Checked)(cache)
+app.command(cls=Checked)(evaluate)
+app.command(cls=Checked)(reproduce)
+app.command(cls=Checked)(bench)
+app.command(name="list", cls=Checked)(names)
+app.command(cls=Checked)(report)
 
 # Newer versions of typer have a click of their own, older ones that of the package click.
 UsageProblem: type[Exception] = next(
@@ -105,11 +108,13 @@ def _run(arguments: list[str]) -> int:
         return _usage(error)
     except (Exception, SystemExit) as error:
         from relatum.cli.explain import explain
-        from relatum.launch import Quiet
 
-        if isinstance(error, Quiet):
-            said = explain(error.error)
-            return said[1] if said else 1
+        if "relatum.launch" in sys.modules:  # else nobody raised what it has
+            from relatum.launch import Quiet
+
+            if isinstance(error, Quiet):
+                said = explain(error.error)
+                return said[1] if said else 1
         if (said := explain(error)) is None:
             raise
         return _refuse(*said)

@@ -70,6 +70,14 @@ def bench(
             " they run on processors."
         ),
     ] = 1,
+    together: Annotated[
+        int,
+        typer.Option(
+            help="Cells that each worker trains beside each other, where they have seed, set and"
+            " teacher in common: every batch is cut once and the teacher runs once for all of them."
+            " The numbers stay the same; memory holds so many students.",
+        ),
+    ] = 1,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -91,7 +99,9 @@ def bench(
     data_root: options.DataRoot = None,
     download: options.Download = False,
     device: options.Device = "auto",
+    speed: options.Speed = None,
     precision: options.Precision = None,
+    cache: options.Cache = None,
 ) -> None:
     """Compare methods over pairs of networks and seeds, and write one table with all of them.
 
@@ -102,11 +112,16 @@ def bench(
     somebody else stops goes on in another. Exit code 1 says that cells failed.
     """
     from relatum.bench.grid import Grid, given_of, pairs_of
+    from relatum.types import Fault
 
+    if together < 1:
+        raise Fault(f"--together is at least 1, got {together}")
     shared = {
         "data_root": str(data_root) if data_root else None,
         "samples": samples,
+        "speed": speed,
         "precision": precision,
+        "cache": None if cache is None else str(cache),
     }
     shared = {name: value for name, value in shared.items() if value is not None}
     known = _methods(methods)
@@ -124,7 +139,7 @@ def bench(
     folder = out or Path("runs") / f"bench-{name}"
     cells = grid.cells(folder)
     _claim(folder, dataset, resume, {cell.folder for cell in cells})
-    progress = _run(grid, cells, folder, lambda: _pool(workers, ray, device), download)
+    progress = _run(grid, cells, folder, lambda: _pool(workers, ray, device), download, together)
     _conclude(folder, grid, progress)
 
 
@@ -190,6 +205,7 @@ def _run(
     folder: Path,
     pool_of: "Callable[[], Pool]",
     download: bool,
+    together: int,
 ) -> "Progress":
     from contextlib import closing
 
@@ -211,7 +227,9 @@ def _run(
         board.note(f"{len(before)} of {len(cells)} cells are done, {len(wanted)} are to do")
         for line in _refusals(wanted, unable):
             board.note(line)
-        return run_grid(cells, folder, pool, stop, board, before=before, unable=unable)
+        return run_grid(
+            cells, folder, pool, stop, board, before=before, unable=unable, together=together
+        )
 
 
 def _refusals(cells: "list[Cell]", unable: "dict[str, Unable]") -> list[str]:

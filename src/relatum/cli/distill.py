@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relatum.cli import options
+from relatum.cli import options, profiling
 
 if TYPE_CHECKING:
     from relatum.bench import Cell, Failure
@@ -55,11 +55,15 @@ def distill(
     data_root: options.DataRoot = None,
     download: options.Download = False,
     device: options.Device = "auto",
+    speed: options.Speed = None,
     precision: options.Precision = None,
     batch: options.Batch = None,
     microbatch: options.Microbatch = None,
     sync_batchnorm: options.SyncBatchnorm = False,
+    cache: options.Cache = None,
     patience: options.Patience = options.PATIENCE,
+    profile: profiling.Profile = False,
+    profile_steps: profiling.Steps = None,
 ) -> None:
     """Distil a student from a teacher with several methods, side by side with the student alone.
 
@@ -70,6 +74,7 @@ def distill(
     place = options.device_of(device)
     shared: dict[str, object] = {
         "data_root": str(data_root) if data_root else None,
+        "speed": speed,
         "precision": precision,
         "epochs": epochs,
         "batch_size": batch,
@@ -80,12 +85,13 @@ def distill(
         options.refuse_beside(context, "recipe", *NOT_BESIDE_RECIPE)
     elsewhere = ("seed", "method", "teacher", "labels") if recipe is None else ()
     changes = options.changes_of(set_, ("scale", *elsewhere))
+    changes |= {} if cache is None else {"cache": str(cache)}
     made: _Wanted | None = None
     if recipe is None:
         numbers = options.seeds_of(seeds, seed, (0, 1, 2))
         folder = out or Path("runs") / data.rstrip("/").split("/")[-1].replace(":", "-")
         made = _Wanted(data, teacher, student, method, baseline, labels, scale)
-    with options.company(place, patience) as company:
+    with profiling.profiling(profile, profile_steps), options.company(place, patience) as company:
         if made is None:
             assert recipe is not None
             cells = _again(recipe, changes, shared, scale)
@@ -153,7 +159,7 @@ def _cells(
         )
     names = ["none", *wanted.methods] if wanted.baseline and labelled else wanted.methods
     if train_one:
-        alike = {"dataset", "data_root", "image_size", "precision"}
+        alike = {"dataset", "data_root", "image_size", "speed", "precision"}
         alike |= {"validation", "split_seed", "samples"}
         same = {name: getattr(learning, name) for name in alike}
         recipe = teaching.but(seed=seeds[0], **same)

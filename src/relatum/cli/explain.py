@@ -1,6 +1,7 @@
 """What went wrong, as the one line that the user needs."""
 
 import re
+import sys
 import sysconfig
 import traceback
 from pathlib import Path
@@ -18,29 +19,47 @@ _NO_MEMORY = re.compile("can't allocate memory|out of memory", re.IGNORECASE)
 
 def explain(error: BaseException) -> tuple[str, int] | None:
     """A line and an exit code for what the user can mend; ``None`` for a fault of ours."""
-    from torch import OutOfMemoryError
+    from relatum.faults import Fault
 
-    from relatum.checkpoint import Interrupted
-    from relatum.launch import Lost
-    from relatum.tally import NotFinite
-    from relatum.types import Fault
-
-    if isinstance(error, Interrupted):
-        return f"{error}, and saved; go on with --resume", 128 + error.signum
-    if isinstance(error, Lost):
-        return str(error), 1
-    if isinstance(error, Fault | NotFinite):
-        place = users_place(error.__cause__) if error.__cause__ else ""
-        return f"{error} ({place})" if place else str(error), 2
+    if "torch" in sys.modules and (said := _of_training(error)) is not None:
+        return said
+    if isinstance(error, Fault):
+        return _with_place(error), 2
     place = users_place(error)
-    if isinstance(error, OutOfMemoryError | MemoryError) or _NO_MEMORY.search(str(error)):
-        lack = f"there is not enough memory{_where()}{f' ({place})' if place else ''}"
-        return f"{lack}; choose a smaller --microbatch or --batch", 2
     if place:
         return f"{place}: {type(error).__name__}: {_first_line(error)}", 2
     if isinstance(error, OSError):
         return _refused(error), 2
     return None
+
+
+def _of_training(error: BaseException) -> tuple[str, int] | None:
+    """Of what only training raises, for which torch is there already."""
+    from torch import OutOfMemoryError
+
+    from relatum.checkpoint import Interrupted
+    from relatum.faults import Fault
+    from relatum.launch import Lost
+    from relatum.tally import NotFinite
+
+    if isinstance(error, Interrupted):
+        return f"{error}, and saved; go on with --resume", 128 + error.signum
+    if isinstance(error, Lost):
+        return str(error), 1
+    if isinstance(error, NotFinite):
+        return _with_place(error), 2
+    lack = isinstance(error, OutOfMemoryError | MemoryError) or _NO_MEMORY.search(str(error))
+    if lack and not isinstance(error, Fault):
+        place = users_place(error)
+        said = f"there is not enough memory{_where()}{f' ({place})' if place else ''}"
+        return f"{said}; choose a smaller --microbatch or --batch", 2
+    return None
+
+
+def _with_place(error: BaseException) -> str:
+    """What it says, and where in the user's own code it comes from, if it does."""
+    place = users_place(error.__cause__) if error.__cause__ else ""
+    return f"{error} ({place})" if place else str(error)
 
 
 def _where() -> str:

@@ -1,11 +1,11 @@
 """``relatum list``: the names that exist."""
 
-import inspect
-from collections.abc import Mapping
-from difflib import get_close_matches
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
+
+from relatum.cli.known import SETS, known
 
 
 def names(
@@ -15,7 +15,7 @@ def names(
     ] = None,
 ) -> None:
     """List the methods, models, pairs, datasets or recipes by name, with a line about each."""
-    from relatum.types import Fault
+    from relatum.faults import Fault
 
     if name is not None:
         if kind != "methods":
@@ -23,12 +23,12 @@ def names(
         typer.echo(_one_method(name))
         return
 
-    kinds = {
+    kinds: dict[str, Callable[[], dict[str, str]]] = {
         "methods": _methods,
         "models": _models,
-        "pairs": _pairs,
+        "pairs": lambda: known()["pairs"],
         "datasets": _datasets,
-        "recipes": _recipes,
+        "recipes": lambda: known()["recipes"],
     }
     if kind not in kinds:
         raise Fault(f"relatum list knows {', '.join(kinds)}, got {kind!r}")
@@ -38,27 +38,15 @@ def names(
         typer.echo(f"{name:<{width}}  {text}")
 
 
-def _lines(entries: Mapping[str, Any]) -> dict[str, str]:
-    return {name: _first_line(entry) for name, entry in entries.items()}
-
-
-def _first_line(entry: Any) -> str:
-    return (entry.__doc__ or "").strip().splitlines()[0] if entry.__doc__ else ""
-
-
 def _methods() -> dict[str, str]:
     """A table: what each compares, since when, what it reads and needs, and whose it is."""
-    from relatum.methods import METHODS
-    from relatum.methods.needs import needs
-
     head = ("family", "year", "reads", "needs", "relational", "paper")
     rows = {}
-    for name, each in METHODS.items():
-        asks = needs(name)
-        relational = "yes" if asks.relational else "no"
-        year = str(each.year) if each.year else ""
-        reads = ", ".join(asks.reads)
-        rows[name] = (each.family, year, reads, asks.words, relational, each.paper)
+    for name, each in known()["methods"].items():
+        relational = "yes" if each["relational"] else "no"
+        year = str(each["year"]) if each["year"] else ""
+        reads = ", ".join(each["reads"])
+        rows[name] = (each["family"], year, reads, each["needs"], relational, each["paper"])
     widths = [max(map(len, column)) for column in zip(head, *rows.values(), strict=True)]
     lines = {
         name: "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
@@ -72,63 +60,24 @@ def _methods() -> dict[str, str]:
 
 
 def _one_method(name: str) -> str:
-    from relatum.methods import METHODS
-    from relatum.types import Fault
+    from relatum.faults import Fault
+    from relatum.spelling import unknown
 
-    if name not in METHODS:
-        near = get_close_matches(name, METHODS, n=1, cutoff=0)
-        raise Fault(f"there is no method {name!r}; the nearest is {near[0]!r}")
-    method = METHODS[name]
-    parts = [inspect.getdoc(method.build), method.paper, inspect.getdoc(method.loss)]
+    methods = known()["methods"]
+    if name not in methods:
+        raise Fault(unknown("method", name, methods))
+    method = methods[name]
+    parts = [method["about"], method["paper"], method["loss"]]
     return "\n\n".join(part for part in parts if part)
 
 
 def _models() -> dict[str, str]:
-    from relatum.models import MODELS
-
-    others = {
+    return known()["models"] | {
         "timm/NAME": "any of timm's (pip install timm); :pretrained loads its weights",
         "torchvision/NAME": "any of torchvision's classifiers",
         "my_file:make_model": "your own function of channels, size and classes",
     }
-    return _lines(MODELS) | others
-
-
-def _pairs() -> dict[str, str]:
-    """Those of the benchmark: the sizes of both networks for CIFAR-100, and of what kind it is."""
-    from relatum.evaluate import parameters
-    from relatum.models import create
-    from relatum.recipes.benchmark import ALIKE, PAIRS
-
-    networks = {name for pair in PAIRS for name in pair}
-    counts = {name: parameters(create(name, channels=3, size=32, classes=100)) for name in networks}
-    return {
-        str(pair): f"{counts[pair.teacher]:>10,} to {counts[pair.student]:>9,} parameters, "
-        + ("one architecture" if pair in ALIKE else "two architectures")
-        for pair in PAIRS
-    }
 
 
 def _datasets() -> dict[str, str]:
-    return {
-        "digits": "scikit-learn's 1,797 digits of 8 by 8 pixels, embedded",
-        "mnist": "60,000 + 10,000 digits of 28 by 28 pixels",
-        "fashion-mnist": "60,000 + 10,000 pieces of clothing, likewise",
-        "cifar10": "50,000 + 10,000 colour images of 32 by 32 pixels, 10 classes",
-        "cifar100": "the same with 100 classes",
-        "stl10": "5,000 + 8,000 photographs of 10 classes, at 32 pixels or image_size",
-        "tiny-imagenet": "100,000 + 10,000 photographs of 200 classes, at 32 pixels or image_size",
-        "folder:PATH": "a folder of images, with a folder for each class or without",
-    }
-
-
-def _recipes() -> dict[str, str]:
-    from relatum.recipes.rrkd import REPRODUCTIONS
-    from relatum.recipes.standard import STANDARD
-    from relatum.recipes.transfer import transfer
-
-    return {
-        **{f"distill --data {name}": text for name, text in _lines(STANDARD).items()},
-        "transfer RUN --to SET": _first_line(transfer),
-        **{f"reproduce {name}": _first_line(each.plan) for name, each in REPRODUCTIONS.items()},
-    }
+    return SETS | {"folder:PATH": "a folder of images, with a folder for each class or without"}

@@ -29,8 +29,16 @@ Out = Annotated[Path | None, typer.Option(help="Folder for the results. [default
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is in the folder.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps … or auto.")]
+Speed = Annotated[
+    str | None,
+    typer.Option(
+        help="exact: the same bits again; fast: bfloat16 where the hardware has it, a folded"
+        " teacher; max: compiled too, a minute to begin. [default: exact]"
+    ),
+]
 Precision = Annotated[
-    str | None, typer.Option(help="float32 or bfloat16, of the networks. [default: float32]")
+    str | None,
+    typer.Option(help="auto, float32 or bfloat16, of the networks. [default: auto, by the speed]"),
 ]
 Batch = Annotated[
     int | None,
@@ -50,6 +58,14 @@ PATIENCE = 300.0
 Patience = Annotated[
     float,
     typer.Option(help="Seconds after which a process that does not answer is given up."),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        help="Folder for what the teacher says of every image: what is missing is computed once,"
+        " and training then runs without it (relatum cache).",
+    ),
 ]
 Seeds = Annotated[
     str | None, typer.Option(help="How many seeds, or which: 3 means 0,1,2. [default: 3]")
@@ -72,7 +88,7 @@ def device_of(text: str) -> "torch.device":
     """
     import torch
 
-    from relatum.types import Fault
+    from relatum.faults import Fault
 
     if text == "auto":
         text = "cuda" if torch.cuda.is_available() else "cpu"
@@ -92,7 +108,7 @@ def _own_gpu(text: str) -> str:
     import torch
 
     from relatum import launch
-    from relatum.types import Fault
+    from relatum.faults import Fault
 
     if not launch.started_together():
         return text
@@ -167,9 +183,9 @@ def train(
     from relatum.bench.rehearsal import rehearse
     from relatum.checkpoint import stop_on_signals
     from relatum.cli.display import shown
+    from relatum.faults import Fault
     from relatum.record import NAME
     from relatum.together import all_of, by_first
-    from relatum.types import Fault
 
     resume, overwrite = company.claims(resume, overwrite)
     by_first(lambda: claim(folder, resume or overwrite, False))
@@ -191,7 +207,7 @@ def refuse_beside(context: typer.Context, option: str, *others: str) -> None:
     Raises:
         Fault: one of them was given.
     """
-    from relatum.types import Fault
+    from relatum.faults import Fault
 
     for other in others:
         source = context.get_parameter_source(other)
@@ -205,7 +221,7 @@ def seeds_of(seeds: str | None, seed: int | None, usual: tuple[int, ...]) -> tup
     Raises:
         Fault: both are given, or the text is no list of whole numbers.
     """
-    from relatum.types import Fault
+    from relatum.faults import Fault
 
     if seed is not None and seeds is not None:
         raise Fault("give --seed or --seeds, not both")
@@ -238,8 +254,8 @@ def changes_of(pairs: list[str] | None, elsewhere: Collection[str] = ()) -> dict
     Raises:
         Fault: a text has no ``=``, or a field has an option of its own.
     """
+    from relatum.faults import Fault
     from relatum.recipes.recipe import Recipe
-    from relatum.types import Fault
 
     changes: dict[str, Any] = {}
     for pair in pairs or []:

@@ -24,8 +24,6 @@ def reproduce(
     device: options.Device = "auto",
 ) -> None:
     """Run a paper's experiment, and print what was published beside what is measured."""
-    from difflib import get_close_matches
-
     from relatum.bench import rehearsed, run_plan
     from relatum.bench.experiment import claim
     from relatum.bench.rehearsal import rehearse
@@ -34,12 +32,12 @@ def reproduce(
     from relatum.recipes.rrkd import REPRODUCTIONS
     from relatum.report.page import write_reports
     from relatum.report.reproduction import markdown
+    from relatum.spelling import unknown
     from relatum.types import Fault
     from relatum.weights import write
 
     if experiment not in REPRODUCTIONS:
-        near = get_close_matches(experiment, REPRODUCTIONS, n=1, cutoff=0)
-        raise Fault(f"there is no experiment {experiment!r}; the nearest is {near[0]!r}")
+        raise Fault(unknown("experiment", experiment, REPRODUCTIONS))
     if variant not in ("authors", "fair"):
         raise Fault(f"--variant is authors or fair, got {variant!r}")
     known = REPRODUCTIONS[experiment]

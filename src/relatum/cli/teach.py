@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from relatum.cli import options
+from relatum.cli import options, profiling
 
 
 def teach(
@@ -23,11 +23,14 @@ def teach(
     data_root: options.DataRoot = None,
     download: options.Download = False,
     device: options.Device = "auto",
+    speed: options.Speed = None,
     precision: options.Precision = None,
     batch: options.Batch = None,
     microbatch: options.Microbatch = None,
     sync_batchnorm: options.SyncBatchnorm = False,
     patience: options.Patience = options.PATIENCE,
+    profile: profiling.Profile = False,
+    profile_steps: profiling.Steps = None,
 ) -> None:
     """Train one network alone; its folder is then a --teacher for 'relatum distill'."""
     from relatum.checkpoint import stop_on_signals
@@ -41,6 +44,7 @@ def teach(
         seed=seed,
         epochs=epochs,
         data_root=str(data_root) if data_root else None,
+        speed=speed,
         precision=precision,
         batch_size=batch,
         microbatch=microbatch,
@@ -50,6 +54,7 @@ def teach(
     folder = out or Path("runs") / f"teach-{recipe.student.replace('/', '-')}-seed-{seed}"
     place = options.device_of(device)
     with (
+        profiling.profiling(profile, profile_steps),
         options.company(place, patience) as company,
         stop_on_signals(company.stop) as stop,
         shown(1) as display,

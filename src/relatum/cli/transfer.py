@@ -50,6 +50,7 @@ def transfer(
     data_root: options.DataRoot = None,
     download: options.Download = False,
     device: options.Device = "auto",
+    speed: options.Speed = None,
     precision: options.Precision = None,
     patience: options.Patience = options.PATIENCE,
 ) -> None:
@@ -75,6 +76,7 @@ def transfer(
         recipe = options.changed(
             course(source.begin, source.student, to, number, way),
             data_root=str(data_root) if data_root else None,
+            speed=speed,
             precision=precision,
         )
         recipe = recipe.but(**changes).scaled(scale)

@@ -31,10 +31,12 @@ class Batches:
         drop_last: leave out the last batch of an epoch when it is short.
         shared: give each process of a training its part of every batch, as even as can be:
             ``size`` is that of all parts together.
+        views: augment each sample in so many ways, drawn once, which epochs take in turn; in
+            another way every epoch where it is ``None``.
 
     Raises:
-        Fault: an empty set, a size under one, no whole batch to keep, or a batch of fewer
-            samples than there are processes to share it.
+        Fault: an empty set, a size under one, no whole batch to keep, a batch of fewer samples
+            than there are processes to share it, or views of a set that nothing augments.
 
     Example:
         >>> data = Resident(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.arange(10))
@@ -50,6 +52,7 @@ class Batches:
     seed: int = 0
     drop_last: bool = False
     shared: bool = False
+    views: int | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -65,6 +68,11 @@ class Batches:
             raise Fault(
                 f"a batch of {self.shortest} cannot be shared out among {world.size()} processes;"
                 " use larger batches, drop the last one (--set drop_last=true), or start fewer"
+            )
+        if self.views is not None and (self.views < 1 or not self.augment):
+            raise Fault(
+                f"views are ways of augmenting a sample, one at least: got {self.views}, and"
+                f" {len(self.augment)} augmentations; leave views out where nothing is augmented"
             )
 
     def __len__(self) -> int:
@@ -97,22 +105,59 @@ class Batches:
         nothing is cut for the steps before ``start``, and the others do not notice.
 
         Args:
-            number: of the epoch, from 0; it becomes the batches' ``view``.
+            number: of the epoch, from 0.
             start: the first step, up to ``len(self)``, which gives none.
         """
+        return (each.cut() for each in self.drawn(number, start))
+
+    def drawn(self, number: int, start: int = 0) -> Iterator["Drawn"]:
+        """As ``epoch``, for who cuts the batches by itself (``relatum.replay``)."""
         if number < 0 or not 0 <= start <= len(self):
             raise Fault(
                 f"epochs count from 0 and steps from 0 to {len(self)};"
                 f" got epoch {number}, step {start}"
             )
-        order = self._order(number)
-        parameters = [
-            augment.draw(len(self.data), self._generator(number, f"augment {place}")).to(
-                order.device
-            )
+        return self._parts(self.plan(number), start)
+
+    def plan(self, number: int) -> "Plan":
+        """All that is random in one epoch."""
+        order, view = self._order(number), self.view(number)
+        # named apart, so that the views of a seed are not its first epochs
+        of = ("epoch", number) if self.views is None else ("view", view)
+        parameters = (
+            augment.draw(len(self.data), generator(self.seed, *of, f"augment {place}"))
             for place, augment in enumerate(self.augment)
-        ]
-        return self._cut(number, start, order, parameters)
+        )
+        return Plan(number, order, tuple(each.to(order.device) for each in parameters), view)
+
+    def view(self, number: int) -> int:
+        """Which of a sample's augmented images an epoch shows: what its batches are marked by.
+
+        The epochs from 1 on show views 0, 1, … in turn, all samples the same one: each sample's
+        views are drawn apart, so that is as mixed as if every sample began with another.
+        """
+        return number if self.views is None else (number - 1) % self.views
+
+    def cut(
+        self,
+        plan: "Plan",
+        indices: Tensor,
+        part: slice | None = None,
+        shares: tuple[int, ...] | None = None,
+    ) -> Batch:
+        """These samples, changed as the plan of an epoch has it.
+
+        Args:
+            plan: of the epoch.
+            indices: of the samples, on the device of the set.
+            part: where they lie in the set, if they lie there one after the other: no byte is
+                then copied.
+            shares: of all processes of the training, where they share the batch.
+        """
+        images = self.data.float(indices if part is None else part)
+        for augment, each in zip(self.augment, plan.parameters, strict=True):
+            images = augment.apply(images, each.index_select(0, indices))
+        return Batch(images, self._labels(indices, part), indices, plan.view, shares)
 
     def _generator(self, number: int, purpose: str) -> torch.Generator:
         return generator(self.seed, "epoch", number, purpose)
@@ -124,21 +169,71 @@ class Batches:
         order = torch.randperm(len(self.data), generator=self._generator(number, "order"))
         return order.to(device)
 
-    def _cut(
-        self, number: int, start: int, order: Tensor, parameters: list[Tensor]
-    ) -> Iterator[Batch]:
+    def _parts(self, plan: "Plan", start: int) -> Iterator["Drawn"]:
         for first in range(start * self.size, self.samples, self.size):
             length = min(self.size, self.samples - first)
             own = world.own(length) if self.shared else slice(0, length)
             part = slice(first + own.start, first + own.stop)
-            indices = order[part]
-            images = self.data.float(indices if self.shuffle else part)
-            for augment, each in zip(self.augment, parameters, strict=True):
-                images = augment.apply(images, each.index_select(0, indices))
-            shares = world.shares(length) if self.shared else None
-            yield Batch(images, self._labels(indices, part), indices, number, shares)
+            yield Drawn(self, plan, part, world.shares(length) if self.shared else None)
 
-    def _labels(self, indices: Tensor, part: slice) -> Tensor | None:
+    def _labels(self, indices: Tensor, part: slice | None) -> Tensor | None:
         if self.data.labels is None:
             return None
-        return self.data.labels.index_select(0, indices) if self.shuffle else self.data.labels[part]
+        labels = self.data.labels
+        return labels.index_select(0, indices) if part is None else labels[part]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Plan:
+    """What is drawn for one epoch, on the device of the set.
+
+    Attributes:
+        number: of the epoch.
+        order: of the samples.
+        parameters: of every augmentation, for all samples.
+        view: which of the samples' augmented images these are.
+    """
+
+    number: int
+    order: Tensor
+    parameters: tuple[Tensor, ...]
+    view: int
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What ``Batches.cut`` reads of it: in two epochs of the same batches of one shape."""
+        return self.parameters
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Drawn:
+    """A batch that was drawn, and not yet cut out of its set.
+
+    Attributes:
+        source: what it is drawn from.
+        plan: of its epoch.
+        part: where its samples lie in the order of the epoch.
+        shares: as of ``Batch``.
+    """
+
+    source: Batches
+    plan: Plan
+    part: slice
+    shares: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return int(self.part.stop - self.part.start)
+
+    @property
+    def whole(self) -> int:
+        """As of ``Batch``."""
+        return len(self) if self.shares is None else sum(self.shares)
+
+    @property
+    def indices(self) -> Tensor:
+        """Its samples: a part of the plan's order, no copy of it."""
+        return self.plan.order[self.part]
+
+    def cut(self) -> Batch:
+        """The batch itself."""
+        part = None if self.source.shuffle else self.part
+        return self.source.cut(self.plan, self.indices, part, self.shares)

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 
 from relatum.datasets import cifar, digits, folder, idx, stl10, tiny_imagenet
 from relatum.datasets.dataset import Dataset
 from relatum.datasets.decoded import cache
+from relatum.spelling import is_folder, unknown_set
 from relatum.types import Fault
 
 __all__ = ["DATASETS", "Dataset", "load"]
@@ -48,16 +48,10 @@ def load(
         >>> len(data.train), len(data.test), data.train.shape
         (1438, 359, (1, 8, 8))
     """
-    if name.startswith("folder:"):
+    if is_folder(name, DATASETS):
         return folder.load(Path(name.removeprefix("folder:")).expanduser(), image_size)
-    if "/" in name or os.sep in name or (name not in DATASETS and Path(name).is_dir()):
-        return folder.load(Path(name).expanduser(), image_size)
     if name not in DATASETS:
-        near = get_close_matches(name, DATASETS, n=1, cutoff=0.0)
-        raise Fault(
-            f"no data set is called {name!r}; the nearest is {near[0]!r}, there are"
-            f" {', '.join(DATASETS)}, and a folder of images is named by its path (folder:PATH)"
-        )
+        raise Fault(unknown_set(name, DATASETS))
     if name in RESIZED and image_size is not None:
         if image_size < 1:
             raise Fault(f"images are at least one pixel high, got an image_size of {image_size}")

@@ -6,6 +6,7 @@ One pass collects what the networks say (``collect``); everything else is comput
 from relatum.evaluate.accuracy import accuracy, agreement, kept
 from relatum.evaluate.capture import Collected, collect
 from relatum.evaluate.cost import compression, encoder_parameters, macs, parameters
+from relatum.evaluate.footprint import footprint
 from relatum.evaluate.probes import ProbeResult, knn, linear_probe
 from relatum.evaluate.relation import cka, relation_gap
 
@@ -18,6 +19,7 @@ __all__ = [
     "collect",
     "compression",
     "encoder_parameters",
+    "footprint",
     "kept",
     "knn",
     "linear_probe",

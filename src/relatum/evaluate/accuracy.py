@@ -1,5 +1,9 @@
-"""How often a network is right, and how often it says what its teacher says."""
+"""How often a network is right, and how often it says what its teacher says.
 
+Whole numbers are counted, on the device of the logits, so percentages are exact whatever that is.
+"""
+
+import torch
 from torch import Tensor
 
 from relatum.types import Fault, Labels, Logits
@@ -29,17 +33,19 @@ def accuracy(logits: Logits, labels: Labels) -> dict[str, float]:
     if labels.shape != logits.shape[:1] or not len(labels):
         raise Fault(f"wanted {len(logits)} labels (at least one), came {list(labels.shape)}")
     classes = logits.shape[1]
-    if labels.min() < 0 or labels.max() >= classes:
-        raise Fault(
-            f"labels go from {int(labels.min())} to {int(labels.max())}, the logits have {classes}"
-            " classes; give the network a head for this set"
-        )
     labels_N1 = labels.to(logits.device)[:, None]
     best = logits.topk(min(classes, 5), dim=1).indices
     hits = (best == labels_N1) & ~logits.isnan().any(dim=1, keepdim=True)
-    result = {"top1": _percent(hits[:, 0])}
+    asked = (labels_N1.min(), labels_N1.max(), hits[:, 0].sum(), hits.any(dim=1).sum())
+    least, most, first, five = torch.stack(asked).tolist()  # the device is waited for once
+    if least < 0 or most >= classes:
+        raise Fault(
+            f"labels go from {least} to {most}, the logits have {classes} classes; give the"
+            " network a head for this set"
+        )
+    result = {"top1": 100 * first / len(labels)}
     if classes > 5:
-        result["top5"] = _percent(hits.any(dim=1))
+        result["top5"] = 100 * five / len(labels)
     return result
 
 
@@ -66,7 +72,8 @@ def agreement(student: Logits, teacher: Logits) -> float:
         )
     teacher = teacher.to(student.device)
     known = ~(student.isnan() | teacher.isnan()).any(dim=1)
-    return _percent((student.argmax(dim=1) == teacher.argmax(dim=1)) & known)
+    hits = (student.argmax(dim=1) == teacher.argmax(dim=1)) & known
+    return 100 * int(hits.sum()) / len(hits)
 
 
 def kept(student: float, teacher: float) -> float:
@@ -93,8 +100,3 @@ def _check_logits(logits: Tensor) -> None:
             f"wanted logits of samples by classes, came {list(logits.shape)}; a network without"
             " classes is judged by linear_probe or knn"
         )
-
-
-def _percent(hits: Tensor) -> float:
-    # Whole numbers are counted, so the percentage is exact whatever the device.
-    return 100 * int(hits.sum()) / len(hits)

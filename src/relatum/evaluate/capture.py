@@ -14,7 +14,7 @@ from relatum.types import Batch, Captured, Fault, Labels
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What one network said about a whole set, on the CPU, in the order in which it was seen.
+    """What one network said about a whole set, in the order in which it was seen.
 
     Attributes:
         values: the network's output and taps by name; maps keep their four dimensions.
@@ -29,13 +29,23 @@ class Collected:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def cpu(self) -> "Collected":
+        """The same, on the CPU."""
+        values = {name: value.cpu() for name, value in self.values.items()}
+        labels = None if self.labels is None else self.labels.cpu()
+        return Collected(values, labels, self.indices.cpu())
+
 
 def collect(
-    tapped: Tapped, batches: Iterable[Batch], on: str | tuple[str, ...] = ("output",)
+    tapped: Tapped,
+    batches: Iterable[Batch],
+    on: str | tuple[str, ...] = ("output",),
+    *,
+    stay: bool = False,
 ) -> Collected:
     """Show a network every batch once, at rest, and keep what it says.
 
-    The values stay on the network's device until the end and come to the CPU in one transfer,
+    The values stay on the network's device until the end and come to the CPU in one transfer each,
     so nothing waits in between: the device must hold them (N×D numbers; mind whole maps). The
     network's modes are as before when this returns. Batches that are shared out among processes
     are put together again, so each of them collects the whole set.
@@ -44,6 +54,8 @@ def collect(
         tapped: the network; dropout and batch statistics are switched off meanwhile.
         batches: a set, cut into batches of any size, on any device.
         on: which values to keep, by the names of taps; ``"output"`` is the network's own.
+        stay: leave them, and labels and indices too, on the device, for metrics to be computed
+            there.
 
     Raises:
         Fault: the network has no such tap, the tap gives several tensors, or no batch came.
@@ -69,10 +81,11 @@ def collect(
     if not indices:
         raise Fault("wanted batches to evaluate on, none came; is the set empty, or used up?")
     known = [each for each in labels if each is not None]
+    device = tapped.mean.device if stay else torch.device("cpu")
     return Collected(
-        {name: torch.cat(parts).cpu() for name, parts in values.items()},
-        torch.cat(known).cpu() if len(known) == len(labels) else None,
-        torch.cat(indices).cpu(),
+        {name: torch.cat(parts).to(device) for name, parts in values.items()},
+        torch.cat(known).to(device) if len(known) == len(labels) else None,
+        torch.cat(indices).to(device),
     )
 
 

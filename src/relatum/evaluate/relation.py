@@ -1,7 +1,8 @@
 """How far a student's samples relate otherwise than its teacher's do.
 
-Everything is computed on the CPU in float64: activations vary little around a large common
-mean, and what centring leaves of their relations would be rounding in float32.
+Everything is computed in float64, where the student's features lie (on the CPU where the device
+has no such numbers): activations vary little around a large common mean, and what centring leaves
+of their relations would be rounding in float32.
 
 Shape legend: N = samples, D = dimension.
 """
@@ -54,7 +55,9 @@ def relation_gap(student: FeatureMap, teacher: FeatureMap) -> dict[str, float]:
     pair = _pair(student, teacher)
     if pair is None:
         return dict.fromkeys(_KINDS, 1.0)
-    return {name: 1 - _alignment(kind(pair[0]), kind(pair[1])) for name, kind in _KINDS.items()}
+    alike = [_alignment(kind(pair[0]), kind(pair[1])) for kind in _KINDS.values()]
+    gaps = (1 - torch.stack(alike)).tolist()  # the device is waited for once
+    return dict(zip(_KINDS, gaps, strict=True))
 
 
 def cka(student: FeatureMap, teacher: FeatureMap) -> float:
@@ -84,7 +87,7 @@ def cka(student: FeatureMap, teacher: FeatureMap) -> float:
     if pair is None:
         return 0.0
     if max(rows.shape[1] for rows in pair) > len(student):
-        return _alignment(_gram(pair[0]), _gram(pair[1]))
+        return float(_alignment(_gram(pair[0]), _gram(pair[1])))
     one_ND, other_ND = (rows - rows.mean(dim=0) for rows in pair)
     shared = (other_ND.T @ one_ND).square().sum()
     own = (one_ND.T @ one_ND).norm() * (other_ND.T @ other_ND).norm()
@@ -133,27 +136,34 @@ def _pair(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor] | None:
             "wanted the student's and the teacher's features of the same samples, came"
             f" {len(student)} and {len(teacher)} of them"
         )
-    one, other = _rows(student, "student"), _rows(teacher, "teacher")
-    return None if one is None or other is None else (one, other)
-
-
-def _rows(features: Tensor, whose: str) -> Tensor | None:
-    rows_ND = features.detach().cpu().double().flatten(1)
-    if not rows_ND.isfinite().all():
+    rows, other_rows = (_rows(each, student.device) for each in (student, teacher))
+    looked = (*_look(rows, student.dtype), *_look(other_rows, teacher.dtype))
+    finite, constant, other_finite, other_constant = torch.stack(looked).tolist()
+    if not (finite and other_finite):
+        whose = "teacher" if finite else "student"
         raise Fault(f"the {whose}'s features hold NaN or infinity; did its training diverge?")
-    largest = rows_ND.abs().max()
-    # What a constant network gives may differ in the last bit from one batch size to another.
-    rounding = 8 * torch.finfo(features.dtype).eps * largest
-    if (rows_ND - rows_ND.mean(dim=0)).abs().max() <= rounding:
+    if constant or other_constant:
         return None
     # Squares of very small or very large features would leave float64's range.
-    return rows_ND / largest
+    return rows / rows.abs().max(), other_rows / other_rows.abs().max()
 
 
-def _alignment(one_NN: Tensor, other_NN: Tensor) -> float:
+def _rows(features: Tensor, device: torch.device) -> Tensor:
+    there = features.detach().to("cpu" if device.type == "mps" else device)
+    return there.double().flatten(1)
+
+
+def _look(rows_ND: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Whether all are finite, and whether they tell no samples apart."""
+    # What a constant network gives may differ in the last bit from one batch size to another.
+    rounding = 8 * torch.finfo(kind).eps * rows_ND.abs().max()
+    constant = (rows_ND - rows_ND.mean(dim=0)).abs().max() <= rounding
+    return rows_ND.isfinite().all(), constant
+
+
+def _alignment(one_NN: Tensor, other_NN: Tensor) -> Tensor:
     """The cosine of two centred matrices, in [0, 1]; 0 where centring leaves only rounding."""
     one, other = relations.centred(one_NN), relations.centred(other_NN)
-    if one.norm() <= 1e-12 * one_NN.norm() or other.norm() <= 1e-12 * other_NN.norm():
-        return 0.0
+    rounding = (one.norm() <= 1e-12 * one_NN.norm()) | (other.norm() <= 1e-12 * other_NN.norm())
     cosine = (one * other).sum() / (one.norm() * other.norm())
-    return min(max(float(cosine), 0.0), 1.0)
+    return torch.where(rounding, 0.0, cosine.clamp(0, 1))

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from relatum.divergences import same
+from relatum.divergences import same, squares
 from relatum.losses.connect import Maps, Shapes, connector, paired
 from relatum.precision import exact
 from relatum.types import Fault, FeatureMap, Scalar
@@ -87,5 +87,5 @@ class AB(nn.Module):
     def _hinge(self, student: FeatureMap, teacher: FeatureMap) -> Scalar:
         """How far the student is from the right side of zero by a margin, squared and summed."""
         same(student, teacher)
-        lacking = torch.where(teacher > 0, self.margin - student, self.margin + student)
-        return lacking.relu().square().sum()
+        side = torch.where(teacher > 0, 1.0, -1.0).to(student.dtype)
+        return squares((self.margin - side * student).relu())

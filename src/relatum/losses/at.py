@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from relatum import relations
-from relatum.divergences import squared
+from relatum.divergences import squared, squares
 from relatum.losses.connect import Maps, paired, pooled
 from relatum.precision import exact
 from relatum.types import Fault, FeatureMap, Scalar
@@ -50,7 +50,6 @@ class AT(nn.Module):
         """Its setting."""
         return f"power={self.power}"
 
-    @exact
     def forward(self, student: Maps, teacher: Maps) -> Scalar:
         """Maps (B, C, H, W) of both networks, or a tuple of them for stages, to a scalar."""
         losses = [
@@ -62,4 +61,11 @@ class AT(nn.Module):
 
 def attention(maps: FeatureMap, power: float = 2) -> Float[Tensor, "batch pixels"]:
     r"""The mean over channels of :math:`|M|^p`, over pixels of unit length; zero for none."""
-    return relations.unit(maps.abs().pow(power).mean(1).flatten(1))
+    if power == 2:
+        return relations.unit((squares(maps, (1,)) / maps.shape[1]).flatten(1))
+    return relations.unit(_powers(maps, power).flatten(1))
+
+
+@exact
+def _powers(maps: FeatureMap, power: float) -> Tensor:
+    return maps.abs().pow(power).mean(1)

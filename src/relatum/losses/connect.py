@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from relatum.precision import exact
 from relatum.types import Fault, FeatureMap
 
 Maps = FeatureMap | tuple[FeatureMap, ...]
@@ -50,7 +51,7 @@ def pooled(student: FeatureMap, teacher: FeatureMap) -> tuple[FeatureMap, Featur
     _maps("pooling", student, teacher)
     height = min(student.shape[2], teacher.shape[2])
     width = min(student.shape[3], teacher.shape[3])
-    return _pool(student, height, width), _pool(teacher, height, width)
+    return pool(student, height, width), pool(teacher, height, width)
 
 
 def same_channels(name: str, pairs: list[tuple[FeatureMap, FeatureMap]]) -> None:
@@ -144,9 +145,18 @@ def _way(student: int, teacher: int) -> tuple[int, int, int] | None:
     return (1 + student - teacher, 1, 0) if student >= teacher else None
 
 
+def pool(maps: FeatureMap, height: int, width: int) -> FeatureMap:
+    """Average-pool maps to a size, in float32; those that have it come back as they are."""
+    return maps if maps.shape[2:] == (height, width) else _pool(maps, height, width)
+
+
+@exact
 def _pool(maps: FeatureMap, height: int, width: int) -> FeatureMap:
-    if maps.shape[2:] == (height, width):
-        return maps
+    old_height, old_width = maps.shape[2:]
+    cells = old_height % height == 0 == old_width % width
+    if cells and (height, width) != (1, 1):  # to which torch has a mean of its own
+        # the same bits in half the time; on CUDA its backward pass adds up in one order
+        return F.avg_pool2d(maps, (old_height // height, old_width // width))
     return F.adaptive_avg_pool2d(maps, (height, width))
 
 

@@ -1,13 +1,12 @@
 """CRD, contrastive representation distillation (Tian et al., ICLR 2020, arXiv 1910.10699)."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from relatum import blocks, memory, relations
+from relatum.losses.sloped import sloped
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
 
@@ -204,8 +203,7 @@ class CRD(nn.Module):
                     slope_RC = slope_RC / self.temperature
                     slopes.append(memory.combine(slope_RC, bank_ND, places) * share)
             total = torch.stack(values).sum()
-        result: Tensor = _Sloped.apply(rows_BD, total, torch.cat(slopes)) if slopes else total
-        return result
+        return sloped(total, (rows_BD,), (torch.cat(slopes),)) if slopes else total
 
     def _constant(self, normaliser: Tensor, logits: list[Tensor], shares: list[float]) -> Tensor:
         """Z as it was fixed by the first training step, or as this one would fix it."""
@@ -269,18 +267,3 @@ def _log1p(number: Tensor) -> Tensor:
     above = 1 + number
     rounded = above - 1
     return torch.where(rounded == 0, number, above.log() * (number / rounded))
-
-
-class _Sloped(torch.autograd.Function):
-    """A value whose slope by some rows is known already."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, value: Tensor, slope: Tensor) -> Tensor:
-        ctx.save_for_backward(slope)
-        return value.clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (slope,) = ctx.saved_tensors
-        return grad * slope, None, None

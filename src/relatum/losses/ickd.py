@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from relatum.divergences import same
+from relatum.divergences import same, squares
 from relatum.losses.connect import Maps, convolution, paired
 from relatum.precision import exact
-from relatum.relations import unit
+from relatum.relations import own_products, unit
 from relatum.types import Fault, FeatureMap, Scalar
 
 BLACK, DARK = 1e-12, 1e-6
@@ -78,12 +78,11 @@ class ICKD(nn.Module):
 def _apart(student: FeatureMap, teacher: FeatureMap, dark: float) -> Scalar:
     student_BCC, teacher_BCC = _correlation(student, dark), _correlation(teacher, BLACK)
     same(student_BCC, teacher_BCC)
-    return (student_BCC - teacher_BCC).square().sum(-1).mean()
+    return squares(student_BCC - teacher_BCC) / student_BCC[..., 0].numel()
 
 
 def _correlation(maps: FeatureMap, eps: float) -> Tensor:
-    pixels_BCP = maps.flatten(2)
-    return unit(pixels_BCP @ pixels_BCP.mT, eps)
+    return unit(own_products(maps.flatten(2)), eps)
 
 
 def _each(channels: int | tuple[int, ...] | None) -> tuple[int, ...]:

@@ -63,6 +63,8 @@ class KDSVD(nn.Module):
         True
     """
 
+    waits = True  # torch reads back whether eigh came to an end
+
     def __init__(self, candidates: int = 4, width: float = 8.0) -> None:
         super().__init__()
         for name, value in (("candidates", candidates), ("width", width)):
@@ -116,7 +118,9 @@ def directions(maps: FeatureMap, count: int) -> Float[Tensor, "batch count chann
     count = min(count, energy_BR.shape[1])
     own_BK1 = energy_BR[:, :count, None]
     vectors_BRC = vectors_BRC.to(maps.dtype)
-    chosen_BKC = vectors_BRC[:, :count] * (own_BK1 > NOTHING)
+    chosen_BKC: Tensor = vectors_BRC[:, :count] * (own_BK1 > NOTHING)
+    if not maps.requires_grad:
+        return chosen_BKC
     turned_BKC = chosen_BKC @ flat_BCP @ flat_BCP.mT
     moved_BKC = turned_BKC - turned_BKC.detach()  # zero, but for its gradient
     along_BKR = moved_BKC @ vectors_BRC.mT
@@ -132,13 +136,15 @@ def _decompose(flat_BCP: Tensor) -> tuple[Tensor, Tensor]:
     """Energies (B, R), largest first, and right singular vectors (B, R, C), zero without energy."""
     _, channels, pixels = flat_BCP.shape
     flat_BCP = flat_BCP.double()
-    flat_BCP = torch.where(flat_BCP.isfinite(), flat_BCP, 0.0)  # the solver raises; the loss is nan
-    if channels <= pixels:
-        energy_BR, columns_BCR = torch.linalg.eigh(flat_BCP @ flat_BCP.mT)
-    else:
-        energy_BR, rows_BPR = torch.linalg.eigh(flat_BCP.mT @ flat_BCP)
-        columns_BCR = flat_BCP @ rows_BPR * energy_BR.clamp_min(BLUR).rsqrt()[:, None, :]
+    wide = channels > pixels
+    products = flat_BCP.mT @ flat_BCP if wide else flat_BCP @ flat_BCP.mT
+    finite_B11 = products.isfinite().all(2, keepdim=True).all(1, keepdim=True)
+    # of what is not finite the solver would raise, and the loss is to be nan
+    energy_BR, columns_BCR = torch.linalg.eigh(torch.where(finite_B11, products, 0.0))
+    if wide:
+        columns_BCR = flat_BCP @ columns_BCR * energy_BR.clamp_min(BLUR).rsqrt()[:, None, :]
         columns_BCR = columns_BCR * (energy_BR > BLUR)[:, None, :]
+    columns_BCR = torch.where(finite_B11, columns_BCR, torch.nan)
     return energy_BR.flip(1), columns_BCR.mT.flip(1)
 
 

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from relatum import relations
+from relatum.divergences import squares
 from relatum.losses.connect import Maps, paired, pooled
 from relatum.precision import exact
+from relatum.relations import own_products, unit
 from relatum.types import Scalar
 
 
@@ -36,23 +37,37 @@ class NST(nn.Module):
     def forward(self, student: Maps, teacher: Maps) -> Scalar:
         """Maps (B, C, H, W) of both networks, or a tuple of them for stages, to a scalar."""
         losses = [
-            discrepancy(*(relations.unit(maps.flatten(2)) for maps in pooled(*pair)))
+            discrepancy(*(maps.flatten(2) for maps in pooled(*pair)))
             for pair in paired("NST", student, teacher)
         ]
         return torch.stack(losses).sum()
 
 
 def discrepancy(student_BCP: Tensor, teacher_BCP: Tensor) -> Scalar:
-    """The mean over samples of the squared discrepancy between two sets of unit vectors."""
-    (_, students, pixels), teachers = student_BCP.shape, teacher_BCP.shape[1]
+    """The mean over samples of the squared discrepancy between the directions of two sets."""
+    (batch, students, pixels), teachers = student_BCP.shape, teacher_BCP.shape[1]
     if pixels * pixels <= students * teachers:
-        apart_BPP = (
-            student_BCP.mT @ student_BCP / students - teacher_BCP.mT @ teacher_BCP / teachers
-        )
-        return apart_BPP.square().sum((1, 2)).mean()
-    own, other = _kernel(student_BCP, student_BCP), _kernel(teacher_BCP, teacher_BCP)
-    return own + other - 2 * _kernel(student_BCP, teacher_BCP)
+        own_BPP, other_BPP = (_spread(each) for each in (student_BCP, teacher_BCP))
+        return squares(own_BPP / students - other_BPP / teachers) / batch
+    # the products are scaled, and not the vectors, which are longer
+    own_BCC, other_BCC = own_products(student_BCP), own_products(teacher_BCP)
+    scale_BC1, other_scale_BC1 = _scale(own_BCC), _scale(other_BCC)
+    cross_BCC = (student_BCP @ teacher_BCP.mT) * scale_BC1 * other_scale_BC1.mT
+    own_BCC = own_BCC * scale_BC1 * scale_BC1.mT
+    other_BCC = other_BCC * other_scale_BC1 * other_scale_BC1.mT
+    return _kernel(own_BCC) + _kernel(other_BCC) - 2 * _kernel(cross_BCC)
 
 
-def _kernel(one_BCP: Tensor, other_BCP: Tensor) -> Scalar:
-    return (one_BCP @ other_BCP.mT).square().mean()
+def _spread(vectors_BCP: Tensor) -> Tensor:
+    """The sum over vectors of the products of their pixels, all brought to length one."""
+    return own_products(unit(vectors_BCP).mT)
+
+
+def _scale(products_BCC: Tensor, eps: float = 1e-12) -> Tensor:
+    """One by the length of each vector, whose products with itself and others these are."""
+    squared_BC1 = products_BCC.diagonal(dim1=1, dim2=2)[:, :, None]
+    return squared_BC1.clamp_min(eps**2).rsqrt() * (squared_BC1 > eps**2)
+
+
+def _kernel(cosines_BCC: Tensor) -> Scalar:
+    return squares(cosines_BCC) / cosines_BCC.numel()

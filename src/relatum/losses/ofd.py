@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relatum.divergences import same
-from relatum.losses.connect import Maps, convolution, paired
+from relatum.divergences import same, squares
+from relatum.losses.connect import Maps, convolution, paired, pool
 from relatum.precision import exact
 from relatum.types import Fault, FeatureMap, Scalar
 
@@ -123,9 +122,8 @@ def _visible(student: FeatureMap, teacher: FeatureMap, margin: Tensor) -> Scalar
     if teacher.shape[1] != len(margin):
         raise Fault(f"OFD: {len(margin)} margins for {teacher.shape[1]} channels of the teacher")
     height, width = student.shape[2:]
-    target = F.adaptive_avg_pool2d(teacher, (height, width))
+    target = pool(teacher, height, width)
     same(student, target)
     target = torch.maximum(target, margin[:, None, None])
     counts = (student > target) | (target > 0)
-    apart = torch.where(counts, student - target, 0)
-    return apart.square().flatten(1).sum(1).mean()
+    return squares(torch.where(counts, student - target, 0)) / len(student)

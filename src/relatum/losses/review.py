@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relatum.divergences import same, squared
-from relatum.losses.connect import Maps, convolution, paired
+from relatum.divergences import same, squares
+from relatum.losses.connect import Maps, convolution, paired, pool
 from relatum.precision import exact
 from relatum.types import Fault, FeatureMap, Scalar
 
@@ -77,11 +77,23 @@ class Fusion(nn.Module):
         mixed: FeatureMap = self.enter(maps)
         if self.masks is not None:
             assert deeper is not None
-            deeper = _resized(deeper, mixed.shape[2:])
-            masks = torch.sigmoid(self.masks(torch.cat([mixed, deeper], 1)))
-            mixed = mixed * masks[:, :1] + deeper * masks[:, 1:]
+            first, second = self._masks(self.masks, mixed, deeper)
+            mixed = torch.addcmul(mixed * first, _resized(deeper, mixed.shape[2:]), second)
         mixed = _resized(mixed, size)
         return self.leave(mixed), mixed
+
+    def _masks(
+        self, layer: nn.Conv2d, mixed: FeatureMap, deeper: FeatureMap
+    ) -> tuple[FeatureMap, FeatureMap]:
+        """What a convolution of both, one behind the other, makes of them, without joining them.
+
+        A pixel of the deeper one is looked at once, before it is repeated to the larger size.
+        """
+        weight, other_weight = layer.weight.chunk(2, dim=1)
+        seen = F.conv2d(mixed, weight, layer.bias)
+        seen = seen + _resized(F.conv2d(deeper, other_weight), seen.shape[2:])
+        first, second = torch.sigmoid(seen).chunk(2, dim=1)
+        return first, second
 
 
 class ReviewKD(nn.Module):
@@ -166,14 +178,22 @@ class ReviewKD(nn.Module):
 
 def _in_context(student: FeatureMap, teacher: FeatureMap) -> Scalar:
     same(student, teacher)
-    loss, weights, weight = squared(student, teacher), 1.0, 1.0
+    apart = student - teacher
+    exact_grids = all(length % LEVELS[0] == 0 for length in apart.shape[2:])
+    loss, weights, weight = _mean_square(apart), 1.0, 1.0
+    coarse = apart  # what is pooled apart is apart when pooled
     for side in LEVELS:
         if side < min(student.shape[2:]):
             weight /= 2
-            coarse = (F.adaptive_avg_pool2d(each, side) for each in (student, teacher))
-            loss = loss + weight * squared(*coarse)
+            # a grid of equal cells is pooled further from itself, which is smaller
+            coarse = pool(coarse if exact_grids else apart, side, side)
+            loss = loss + weight * _mean_square(coarse)
             weights += weight
     return loss / weights
+
+
+def _mean_square(values: Tensor) -> Scalar:
+    return squares(values) / values.numel()
 
 
 def _resized(maps: FeatureMap, size: Sequence[int]) -> FeatureMap:

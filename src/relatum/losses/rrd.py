@@ -1,12 +1,13 @@
 """RRD, relational representation distillation (Giakoumoglou & Stathaki, arXiv 2407.12073)."""
 
+import itertools
 from typing import Any, Literal, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relatum import blocks, memory, relations
+from relatum.losses.sloped import sloped
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
 
@@ -100,7 +101,6 @@ class RRD(nn.Module):
         self.enqueue = enqueue
         self.student_head = nn.Linear(student_dim, dim)
         self.teacher_head = _teacher_head(teacher_head, teacher_dim, dim)
-        self.teacher_learns = teacher_head == "trainable"
         self.register_buffer("queue", memory.unit_rows(queue_size, dim))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
         for name in self.diagnostics:
@@ -135,33 +135,56 @@ class RRD(nn.Module):
             )
         student_BD = relations.unit(self.student_head(student))
         teacher_BD = relations.unit(self.teacher_head(teacher.detach()))
-        queue_KD = self.queue
         if self.training and self.enqueue == "before":
             memory.enqueue(self.queue, self.pointer, teacher_BD)
-        elif self.training:
-            queue_KD = self.queue.clone()  # the backward pass needs it as it was
+        loss = self._against_queue(student_BD, teacher_BD)
+        if self.training and self.enqueue == "after":
             memory.enqueue(self.queue, self.pointer, teacher_BD)
-        means = blocks.mean(
-            self._against, len(queue_KD), (student_BD, teacher_BD), (queue_KD,)
-        ).unbind()
-        if self.training:
-            self.teacher_entropy.copy_(means[1].detach())
-            self.teacher_peak.copy_(means[2].detach())
-        return means[0]
+        return loss
 
-    def _against(self, student_rows: Tensor, teacher_rows: Tensor, queue_KD: Tensor) -> Tensor:
-        """The loss of some samples; in training, with what is noted of their targets."""
-        student_RK = student_rows @ queue_KD.T / self.student_temperature
-        teacher_RK = teacher_rows @ queue_KD.T / self.teacher_temperature
-        target_RK = F.softmax(teacher_RK, dim=1)
-        if not self.teacher_learns:
-            target_RK = target_RK.detach()
-        loss = -(target_RK * F.log_softmax(student_RK, dim=1)).sum(1).mean()
-        if not self.training:
-            return loss[None]
-        known_RK = target_RK.detach()
-        entropy = torch.special.entr(known_RK).sum(1).mean()
-        return torch.stack([loss, entropy, known_RK.amax(1).mean()])
+    def _against_queue(self, student_BD: Tensor, teacher_BD: Tensor) -> Scalar:
+        """The loss. Its slopes are found along with it, so that nothing of the size of batch by
+        queue waits for the backward pass or is computed twice, and the queue may move before."""
+        rows = (student_BD, teacher_BD)
+        learned = [each.requires_grad for each in rows]
+        with torch.no_grad():
+            parts = [
+                self._against(student_rows, teacher_rows, len(student_BD), learned)
+                for student_rows, teacher_rows in blocks.split(len(self.queue), *rows)
+            ]
+            loss, entropy, peak = torch.stack([means for means, _ in parts]).sum(0).unbind()
+            slopes = [torch.cat(each) for each in zip(*(each for _, each in parts), strict=True)]
+        if self.training:
+            self.teacher_entropy.copy_(entropy)
+            self.teacher_peak.copy_(peak)
+        return sloped(loss, tuple(itertools.compress(rows, learned)), tuple(slopes))
+
+    def _against(
+        self, student_rows: Tensor, teacher_rows: Tensor, batch: int, learned: list[bool]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """What some samples of a batch add to loss, entropy and peak, and the loss's slopes."""
+        warmths = (self.student_temperature, self.teacher_temperature)
+        pairs = zip((student_rows, teacher_rows), warmths, strict=True)
+        # both soft-maxes at once, in place: two matrices of this size, one exponential of each
+        logs = torch.cat([rows / warmth for rows, warmth in pairs]) @ self.queue.T
+        logs.sub_(logs.amax(1, keepdim=True))
+        chances = logs.exp()
+        whole = chances.sum(1, keepdim=True)
+        logs.sub_(whole.log())
+        chances.div_(whole)
+        (student_RK, target_RK), (logs_RK, goal_RK) = chances.chunk(2), logs.chunk(2)
+        told_R = torch.linalg.vecdot(target_RK, logs_RK)
+        entropy_R = -torch.linalg.vecdot(target_RK, goal_RK)
+        peak_R = 1 / whole.squeeze(1).chunk(2)[1]  # the largest one's exponential was of zero
+        means = torch.stack([-told_R, entropy_R, peak_R]).sum(1) / batch
+        slopes: list[Tensor] = []
+        if learned[0]:
+            slope_RK = student_RK.sub_(target_RK)
+            slopes.append(slope_RK @ self.queue / (warmths[0] * batch))
+        if learned[1]:
+            slope_RK = logs_RK.sub_(told_R[:, None]).mul_(target_RK)
+            slopes.append(slope_RK @ self.queue / (-warmths[1] * batch))
+        return means, slopes
 
 
 def _teacher_head(kind: str, teacher_dim: int, dim: int) -> nn.Module:

@@ -50,7 +50,6 @@ class SP(nn.Module):
         """Its setting."""
         return f"batch_invariant={self.batch_invariant}"
 
-    @exact
     def forward(
         self,
         student: FeatureMap | tuple[FeatureMap, ...],
@@ -69,11 +68,19 @@ class SP(nn.Module):
                 f" {len(teachers)} of the teacher"
             )
         pairs = zip(students, teachers, strict=True)
-        loss = torch.stack([_layer(s, t.detach()) for s, t in pairs]).sum()
+        losses = [_layer(s, t.detach()) for s, t in pairs]
+        loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
         return loss * len(students[0]) / 2 if self.batch_invariant else loss
 
 
 def _layer(student: FeatureMap, teacher: FeatureMap) -> Scalar:
+    if blocks.fit(len(student), len(student)):
+        return _apart(student, teacher, student, teacher)
+    return _in_blocks(student, teacher)
+
+
+@exact  # once for all blocks, each of which needs all samples
+def _in_blocks(student: FeatureMap, teacher: FeatureMap) -> Scalar:
     pair = (student, teacher)
     return blocks.mean(_apart, len(student), pair, pair)
 

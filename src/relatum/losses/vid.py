@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from relatum.divergences import same
+from relatum.divergences import same, squares
 from relatum.losses.connect import Maps, paired, pooled
 from relatum.precision import exact
 from relatum.types import Fault, FeatureMap, Scalar
@@ -89,9 +89,10 @@ class VID(nn.Module):
         mean = self.regressor(student)
         same(mean, teacher)
         # beyond the threshold softplus is its argument, exact in float64 from 37 on
-        variance = F.softplus(self.log_scale, threshold=40.0) + self.eps
-        variance = variance[:, None, None]
-        loss: Scalar = ((mean - teacher).square() / variance + variance.log()).mean() / 2
+        variance_C = F.softplus(self.log_scale, threshold=40.0) + self.eps
+        # a variance divides the sum of its channel's squares, not each of them
+        apart_C = squares(mean - teacher, (0, 2, 3)) / mean[:, 0].numel()
+        loss: Scalar = (apart_C / variance_C + variance_C.log()).mean() / 2
         return loss
 
 

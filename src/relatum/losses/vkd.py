@@ -60,6 +60,7 @@ class VkD(nn.Module):
             raise Fault(f"VkD: normalisation is 'layer' or 'whiten', got {normalisation!r}")
         self.normalisation = normalisation
         self.relational = normalisation == "whiten"
+        self.waits = normalisation == "whiten"  # torch reads back whether eigh came to an end
         self.student_head = OrthogonalProjection(student_dim, teacher_dim)
 
     def extra_repr(self) -> str:

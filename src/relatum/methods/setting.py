@@ -9,12 +9,11 @@ from torch import Size, Tensor, nn
 from relatum.discovery import find_classifier
 from relatum.losses import CrossEntropy
 from relatum.objective import Objective, On, Term
+from relatum.spelling import TASK as TASK
 from relatum.taps import Tapped
 from relatum.types import Fault, Shapes
 
 Says = Literal["logits", "embedding", "reconstruction"]
-TASK = "ce"
-"""What cross-entropy with the labels is called, in objectives and on the command line."""
 
 
 @dataclass(frozen=True)

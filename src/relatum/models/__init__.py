@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -36,6 +35,7 @@ from relatum.models.shufflenetv2 import shufflenetv2
 from relatum.models.simkd import joined
 from relatum.models.vgg import vgg8, vgg11, vgg13, vgg16, vgg19
 from relatum.models.wrn import wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2
+from relatum.spelling import unknown_model
 from relatum.types import Fault
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -115,7 +115,7 @@ def create(name: str, *, channels: int, size: int, classes: int) -> nn.Module:
         raise Fault(f"{bare!r} has no published weights here; only timm/… and torchvision/… have")
     if ":" in name:
         return _call(name, from_path(name), asked)
-    raise Fault(_unknown(name))
+    raise Fault(unknown_model(name, MODELS))
 
 
 def _joined(name: str) -> tuple[str, str]:
@@ -144,13 +144,3 @@ def _call(name: str, maker: Any, asked: dict[str, int]) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise Fault(f"{name} must return an nn.Module, it returned a {type(network).__name__}")
     return network
-
-
-def _unknown(name: str) -> str:
-    asked = name.lower()
-    longer = [each for each in MODELS if each.startswith(asked)]  # "ResNet50" is not resnet56
-    near = dict.fromkeys(longer + get_close_matches(asked, MODELS, n=3, cutoff=0.4))
-    return (
-        f"no model is called {name!r}; the nearest are {', '.join(list(near or MODELS)[:3])}"
-        " (others: timm/NAME, torchvision/NAME, my_file:make_model)"
-    )

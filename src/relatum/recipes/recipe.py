@@ -8,8 +8,9 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from relatum import schedules
+from relatum.faults import Fault
 from relatum.schedules import Schedule
-from relatum.types import Fault
+from relatum.spelling import Asked, Word
 
 
 class Recipe(BaseModel):
@@ -37,6 +38,12 @@ class Recipe(BaseModel):
     each class as of any other, where labels may be used; ``None`` for all."""
     augment: tuple[str, ...] = ()
     """Augmentations of whole batches, in order."""
+    views: int | None = Field(default=None, gt=0)
+    """In how many ways each image is augmented: drawn once, and shown in turn by the epochs.
+    ``None`` for another way every epoch."""
+    cache: str | None = None
+    """A folder for what the teacher says of every image and view (``relatum.cache``): what is
+    there is read, what is missing computed once, and training then runs without the teacher."""
 
     student: str = "digits-cnn-small"
     begin: str | None = None
@@ -78,8 +85,12 @@ class Recipe(BaseModel):
     schedule: Literal["constant", "cosine", "steps"] = "cosine"
     milestones: tuple[int, ...] = ()
     """Epochs after which the learning rate falls tenfold, where the schedule is ``steps``."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the networks; the maths of losses is float32 at least."""
+    speed: Word = "exact"
+    """What may be given up for time (``relatum.speed``): nothing, the bits of two runs being equal;
+    the last digits; or those and a minute of compiling."""
+    precision: Asked = "auto"
+    """Of the networks; the maths of losses is float32 at least. ``auto`` is bfloat16 where the
+    speed allows it and the hardware multiplies in it, else float32."""
     probes: tuple[Literal["linear", "knn"], ...] = ()
     """What is fitted on the frozen embedding at the end, to see what it holds."""
     watch_test: bool = False
@@ -97,8 +108,19 @@ class Recipe(BaseModel):
                 f"milestones {self.milestones} do not lie within {self.epochs} epochs (to shorten"
                 " both alike there is --scale)"
             )
+        if self.views is not None and not self.augment:
+            raise ValueError("views are ways of augmenting, and this recipe augments nothing")
+        if self.cache is not None and self.augment and self.views is None:
+            raise ValueError(
+                "a cache holds what the teacher says of each image, and augmentation makes another"
+                " image every epoch; fix how many there are (--set views=4)"
+            )
+        if self.cache is not None and "teacher" in self.shard:
+            raise ValueError("a teacher in parts (shard) cannot fill a cache; leave one out")
         if self.microbatch is not None and "student" in self.shard:
             raise ValueError("a student in parts (shard) takes its batches whole, no microbatch")
+        if "student" in self.shard and self.speed != "exact":
+            raise ValueError("a student in parts (shard) trains at speed exact; leave one out")
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs momentum")
         if self.begin is not None and self.student.endswith(":pretrained"):

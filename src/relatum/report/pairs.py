@@ -12,7 +12,7 @@ from relatum.report.rows import ALONE, TEACHER
 FIELDS = (
     *("dataset", "image_size", "labels", "samples", "validation", "augment"),
     *("epochs", "scale", "batch_size", "drop_last", "momentum", "nesterov", "weight_decay"),
-    *("schedule", "milestones", "precision"),
+    *("schedule", "milestones", "speed", "precision"),
 )
 """What the students of one table have in common. Their learning rate belongs to the network."""
 NAMED = ("drop_last",)

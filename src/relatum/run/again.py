@@ -8,9 +8,11 @@ from relatum.recipes.recipe import Recipe
 from relatum.record import Record
 from relatum.run import measure
 from relatum.run.claim import BEST
+from relatum.run.hearing import Hearing
 from relatum.run.networks import pair_of
 from relatum.run.sets import sets_of
 from relatum.run.trained import WEIGHTS, input_from
+from relatum.speed import settle
 from relatum.taps import Tapped
 from relatum.types import Fault
 from relatum.weights import about_weights, load_weights
@@ -56,6 +58,7 @@ def evaluate_again(
             f"{folder} has no best epoch: no validation part was cut; train it with"
             " --set validation=0.1"
         )
+    settle(recipe.speed, device)  # as when it was measured first
     sets = sets_of(recipe, device, download)
     pair = pair_of(recipe, sets, device)
     if record.teacher is not None and pair.teacher_sha256 != record.teacher.weights_sha256:
@@ -63,10 +66,11 @@ def evaluate_again(
     load_weights(pair.student.network, weights)
     input = input_from(about_weights(weights), weights) or pair.student.input
     student = Tapped(pair.student.network, pair.student.taps, input).to(device)
-    found = measure.measure(student, pair.teacher, pair.setting, sets.test)
+    hear = Hearing()
+    found = measure.measure(student, pair.teacher, pair.setting, sets.test, hear=hear)
     if recipe.dataset == record.recipe.dataset:  # what the run left out has a reason
         found = {name: value for name, value in found.items() if name in record.metrics}
-    return found | measure.probe(student, recipe, sets)
+    return found | measure.probe(student, recipe, sets, hear)
 
 
 def _teacher_of(record: Record, folder: Path) -> str | None:

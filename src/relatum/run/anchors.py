@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from relatum.data import Resident
-from relatum.evaluate import collect
 from relatum.recipes.recipe import Recipe
-from relatum.run.sets import Sets, evaluation_batches
+from relatum.run.hearing import listen
+from relatum.run.sets import Sets
 from relatum.teachers import Teacher
 from relatum.types import Fault, Images
 
@@ -60,7 +60,7 @@ def _by_confidence(teacher: Teacher, train: Resident, classes: int) -> Tensor:
 
     assert train.labels is not None
     on = ("output", "embedding")
-    said = collect(teacher.tapped, evaluation_batches(train).epoch(0), on)
+    said = listen(teacher.tapped, train, on).cpu()
     labels = train.labels.cpu()
     if said.values["output"].shape[1:] == (classes,):
         chances = said.values["output"].softmax(1)

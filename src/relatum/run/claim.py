@@ -6,6 +6,7 @@ from pathlib import Path
 from relatum.recipes.recipe import Recipe
 from relatum.record import NAME, Record
 from relatum.run.pictured import PICTURED
+from relatum.run.profiled import FILES as PROFILED
 from relatum.run.trained import WEIGHTS, weights_of
 from relatum.types import Fault
 from relatum.weights import fingerprints_of
@@ -14,10 +15,10 @@ RECIPE, METRICS, CHECKPOINT = "recipe.json", "metrics.jsonl", "checkpoint.pt"
 BEST, RELATIONS = "best.safetensors", "relations.safetensors"
 FILES = (
     *(RECIPE, METRICS, CHECKPOINT, WEIGHTS, BEST, RELATIONS, PICTURED, NAME, "report.html"),
-    "maps.safetensors",  # what a report drew from the pictures
+    *("maps.safetensors", *PROFILED),  # what a report drew from the pictures, and --profile
 )
 """All that a run may leave."""
-MOVABLE = ("data_root", "teacher", "begin", "shard", "microbatch")
+MOVABLE = ("data_root", "cache", "teacher", "begin", "shard", "microbatch")
 """Fields of a recipe that a run may be gone on with otherwise: those that name places (what lies
 there may have moved, and is known by its sum) and those that make room in memory."""
 

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from relatum.data import Batches
+from relatum.data.batches import Drawn
+from relatum.fit import Source
 from relatum.record import Record, Row
+from relatum.replay import Drawing
 from relatum.types import Batch
 
 
@@ -49,7 +51,7 @@ class Silent:
 class Watched:
     """Batches that tell a display when they are asked for."""
 
-    def __init__(self, batches: Batches, display: Display) -> None:
+    def __init__(self, batches: Source, display: Display) -> None:
         self._batches, self._display = batches, display
 
     def __len__(self) -> int:
@@ -60,3 +62,21 @@ class Watched:
         for batch in self._batches.epoch(number, start):
             yield batch
             self._display.advance()
+
+
+class WatchedDrawing(Watched):
+    """As ``Watched``, of batches that are drawn first and cut later (``relatum.replay``)."""
+
+    def drawn(self, number: int, start: int = 0) -> Iterator[Drawn]:
+        """As the batches themselves draw it."""
+        assert isinstance(self._batches, Drawing)
+        for drawn in self._batches.drawn(number, start):
+            yield drawn
+            self._display.advance()
+
+
+def watched(batches: Source, display: Display) -> Source:
+    """The same batches, which tell a display when they are asked for."""
+    if isinstance(batches, Drawing):
+        return WatchedDrawing(batches, display)
+    return Watched(batches, display)

@@ -1,10 +1,8 @@
 """One run: a recipe trained, measured and recorded in a folder of its own."""
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -15,22 +13,24 @@ from relatum.checkpoint import Saver, Stop
 from relatum.distiller import Distiller
 from relatum.fit import Epoch, Position, fit
 from relatum.methods import Stage
+from relatum.profiling import labelled, region
 from relatum.recipes.plan import Alteration, name_of
 from relatum.recipes.recipe import Recipe
-from relatum.record import Record, Row, environment, read_rows
+from relatum.record import Record, Row, environment
+from relatum.replay import Replay
 from relatum.run import measure
-from relatum.run.claim import BEST, CHECKPOINT, FILES, METRICS, MOVABLE, RECIPE, RELATIONS, claim
-from relatum.run.display import Display, Silent, Watched
+from relatum.run.beside import Alone, Seat
+from relatum.run.claim import BEST, CHECKPOINT, FILES, RECIPE, RELATIONS, claim
+from relatum.run.display import Display, Silent, watched
+from relatum.run.hearing import Hearing
 from relatum.run.lock import hold
 from relatum.run.networks import Pair, about_network
 from relatum.run.pictured import PICTURED, pictured
 from relatum.run.prepare import Prepared, optimizer_of, prepare, recipe_of
-from relatum.run.sets import Sets
+from relatum.run.profiled import profiled
+from relatum.run.rows import go_on, note
 from relatum.run.trained import WEIGHTS
-from relatum.sharding import load_full_state
-from relatum.weights import load_weights, save_state, state_of, write
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+from relatum.weights import save_state, state_of, write
 
 
 def run(
@@ -45,6 +45,7 @@ def run(
     stop: Stop | None = None,
     display: Display | None = None,
     alter: Alteration | None = None,
+    beside: Seat | None = None,
 ) -> Record:
     """Do what a recipe says, and leave a folder that says what was done.
 
@@ -68,6 +69,7 @@ def run(
         stop: asked after every step.
         display: told how far it is.
         alter: done to the distiller before training.
+        beside: its place among trainings of this process that share their batches.
 
     Raises:
         Fault: something that the user can mend; or another process is at this run.
@@ -75,13 +77,23 @@ def run(
         Interrupted: it was asked to stop, and did after saving.
     """
     job = _Run(
-        recipe, folder, label, torch.device(device), stop or Stop(), display or Silent(), alter
+        recipe,
+        folder,
+        label,
+        torch.device(device),
+        stop or Stop(),
+        display or Silent(),
+        alter,
+        beside or Alone(),
     )
     claimed = partial(claim, recipe, folder, resume, overwrite)
     if finished := together.by_first(claimed):
         return finished
     with hold(folder):  # another process may have begun here, or ended, in the meantime
-        return together.by_first(claimed) or job.go(download, overwrite)
+        if finished := together.by_first(claimed):
+            return finished
+        with profiled(recipe, folder, job._label, job.device, job.display):
+            return job.go(download, overwrite)
 
 
 @dataclass
@@ -93,9 +105,12 @@ class _Run:
     stop: Stop
     display: Display
     alter: Alteration | None
+    beside: Seat | Alone
+    hear: Hearing = field(default_factory=Hearing)
+    remarks: list[str] = field(default_factory=list)
 
     def go(self, download: bool, overwrite: bool) -> Record:
-        ready = prepare(self.recipe, self.device, download)
+        ready = prepare(self.recipe, self.device, download, stop=self.stop, progress=self.display)
         for warning in ready.warnings(self.recipe):
             self.display.note(warning)
         cost = ready.cost()
@@ -139,7 +154,7 @@ class _Run:
             self.folder / CHECKPOINT,
             distiller,
             optimizer,
-            self._about(ready.pair),
+            ready.about(self.recipe, name_of(self.alter)),
             self.stop,
             stage=number,
         )
@@ -147,44 +162,46 @@ class _Run:
             return  # a later stage was under way, and its checkpoint holds all that this one did
         position = saver.restore() or Position()
         done = position.epoch - 1
-        rows[:] = together.by_first(lambda: self._rows_before(number, done))
+        rows[:] = together.by_first(lambda: go_on(self.folder, number, done))
         steps = len(batches)
         self.display.begin(self._label, epochs * steps, done * steps + position.step)
         schedule = recipe.schedule_of()
+        replay = Replay() if ready.speed.replayed else None
+        source = self.beside.share(distiller, batches, ready.pair.teacher_sha256)
         for epoch in fit(
             distiller,
-            Watched(batches, self.display),
+            watched(source, self.display),
             optimizer,
             schedule,
             epochs,
-            precision=PRECISIONS[recipe.precision],
-            microbatch=recipe.microbatch,
+            precision=ready.speed.precision,
+            microbatch=ready.microbatch,
             start=position,
             saver=saver,
+            replay=replay,
         ):
+            if replay is not None and replay.obstacle:
+                self._remark(f"its steps are not replayed: {replay.obstacle}")
             rate = recipe.learning_rate * schedule((epoch.number - 1) / max(epochs, 1))
             row = self._row(number, epoch, rate, ready, rows)
             rows.append(row)
-            together.by_first(partial(self._note, row))
+            together.by_first(partial(note, self.folder, row))
             self.display.epoch(row, epochs)
         if position.epoch <= epochs:
-            saver.save(Position(epochs + 1))
+            with region("checkpoint"):
+                saver.save(Position(epochs + 1))
 
-    def _rows_before(self, stage: int, epochs: int) -> list[Row]:
-        """What was measured up to where the training goes on; the file ends there too."""
-        rows = read_rows(self.folder / METRICS)
-        kept = [row for row in rows if (row.stage, row.epoch) <= (stage, epochs)]
-        write(self.folder / METRICS, "".join(map(_line, kept)).encode())
-        return kept
-
-    def _note(self, row: Row) -> None:
-        with (self.folder / METRICS).open("a") as file:
-            file.write(_line(row))
+    def _remark(self, text: str) -> None:
+        """Say something once, and keep it for the record."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+            self.display.note(text)
 
     @property
     def _label(self) -> str:
         return self.label or self.recipe.method
 
+    @labelled("checkpoint")
     def _save_weights(self, name: str, ready: Prepared) -> None:
         about = about_network(self.recipe, ready.sets, ready.pair)
         state = state_of(ready.pair.student.network)  # all processes hold some of it
@@ -193,22 +210,19 @@ class _Run:
     def _by(self, pair: Pair) -> str:
         return measure.chosen_by(pair.setting, self.recipe)
 
-    def _about(self, pair: Pair) -> dict[str, Any]:
-        fields = self.recipe.model_dump(mode="json", exclude=set(MOVABLE))
-        sums = {"teacher_sha256": pair.teacher_sha256, "begin_sha256": pair.begin_sha256}
-        return {**fields, **sums, "altered": name_of(self.alter)}
-
+    @labelled("evaluation")
     def _row(self, number: int, epoch: Epoch, rate: float, ready: Prepared, rows: list[Row]) -> Row:
         sets, pair, objective = ready.sets, ready.pair, ready.stages[number].objective
         metrics: dict[str, float] = {}
+        self.hear.forget(pair.student)  # which has learnt since
         if sets.validation is not None:
             found = measure.validate(
-                pair.student, pair.teacher, pair.setting, self.recipe, sets.validation
+                pair.student, pair.teacher, pair.setting, self.recipe, sets.validation, self.hear
             )
             found = measure.learnt(found, objective, self.recipe)
             metrics = {f"validation_{name}": value for name, value in found.items()}
         if self.recipe.watch_test:
-            metrics |= measure.watched(pair, objective, self.recipe, sets.test)
+            metrics |= measure.watched(pair, objective, self.recipe, sets.test, self.hear)
         row = Row(
             stage=number,
             epoch=epoch.number,
@@ -217,13 +231,14 @@ class _Run:
             metrics=metrics,
             steps=epoch.steps,
             samples=epoch.samples,
-            seconds=epoch.seconds,
+            seconds=epoch.seconds - self.beside.waited(),
         )
         row = together.by_first(lambda: row)  # so that no rounding makes one of them save alone
         if measure.best_row([*rows, row], self._by(pair)) == len(rows):
             self._save_weights(BEST, ready)
         return row
 
+    @labelled("evaluation")
     def _finish(
         self,
         ready: Prepared,
@@ -234,31 +249,34 @@ class _Run:
         recipe, sets, pair = self.recipe, ready.sets, ready.pair
         student = pair.student
         objective = ready.stages[-1].objective
-        hear = measure.remembering()
-        metrics = measure.measure(student, pair.teacher, pair.setting, sets.test, hear=hear)
-        metrics = measure.learnt(metrics, objective, recipe)
-        metrics |= measure.probe(student, recipe, sets)
+        hear = self.hear
+        last = measure.measure(student, pair.teacher, pair.setting, sets.test, hear=hear)
+        last = measure.learnt(last, objective, recipe)
+        metrics = last | measure.probe(student, recipe, sets, hear)
         teacher = measure.record_teacher(pair, recipe, sets, hear)
         if teacher is not None:
             metrics |= measure.share_kept(metrics, teacher.metrics)
-        best = measure.best_row(rows, self._by(pair))
-        if best is not None:
-            found = measure.learnt(self._measure_best(sets, pair), objective, recipe)
-            metrics |= {f"best_{name}": value for name, value in found.items()}
-        metrics |= measure.best_on_test(rows)
         self._save_weights(WEIGHTS, ready)
-        shown = measure.shown_relations(student, pair.teacher, sets.test)
+        shown = measure.shown_relations(student, pair.teacher, sets.test, hear)
         together.by_first(lambda: write(self.folder / RELATIONS, save(shown)))
         taught = None if pair.teacher is None else hear(pair.teacher.tapped, sets.test)
         kept = pictured(hear(student, sets.test), taught, pair.setting.classes or 0)
         together.by_first(lambda: write(self.folder / PICTURED, save(kept)))
+        best = measure.best_row(rows, self._by(pair))
+        if best is not None:
+            found = last
+            if best < len(rows) - 1:
+                found = measure.other_weights(pair, self.folder / BEST, sets.test, hear)
+            found = measure.learnt(found, objective, recipe)
+            metrics |= {f"best_{name}": value for name, value in found.items()}
+        metrics |= measure.best_on_test(rows)
         whole, encoder, work = cost
         record = Record(
             label=self._label,
             recipe=recipe,
             altered=name_of(self.alter),
-            environment=environment(self.device),
-            notes=ready.notes(recipe),
+            environment={**environment(self.device), "precision": ready.precision},
+            notes=(*ready.notes(recipe), *self.remarks),
             idle=idle,
             classes=sets.classes,
             parameters=whole,
@@ -275,16 +293,3 @@ class _Run:
         together.by_first(lambda: record.save(self.folder))
         self.display.end(record)
         return record
-
-    def _measure_best(self, sets: Sets, pair: Pair) -> dict[str, float]:
-        """The student's best epoch by validation, on the test images; the last stays loaded."""
-        network = pair.student.network
-        last = state_of(network)
-        load_weights(network, self.folder / BEST)
-        found = measure.measure(pair.student, pair.teacher, pair.setting, sets.test)
-        load_full_state(network, last)
-        return found
-
-
-def _line(row: Row) -> str:
-    return json.dumps(row.model_dump()) + "\n"

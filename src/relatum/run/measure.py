@@ -1,18 +1,16 @@
 """What is measured of a student, by one set of functions for every method."""
 
-from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from relatum import relations
-from relatum.data import Resident
+from relatum.data import Batches, Resident
 from relatum.evaluate import (
-    Collected,
     accuracy,
     agreement,
     cka,
-    collect,
     kept,
     knn,
     linear_probe,
@@ -24,10 +22,13 @@ from relatum.methods import Setting
 from relatum.objective import Objective
 from relatum.recipes.recipe import Recipe
 from relatum.record import Record, Row, TeacherRecord
+from relatum.run.hearing import LARGEST, Hear, Hearing, hear, listen
 from relatum.run.networks import Pair
-from relatum.run.sets import Sets, evaluation_batches
+from relatum.run.sets import Sets
+from relatum.sharding import load_full_state
 from relatum.taps import Tapped
 from relatum.teachers import Teacher
+from relatum.weights import load_weights, state_of
 
 RELATED = 2000
 """Test images whose relations are compared."""
@@ -39,28 +40,6 @@ OWN = ("top1", "top5", "probe", "knn")
 """What a teacher's own run measured of it that need not be measured again."""
 SHOWN = 50
 """Test images whose relation matrices are kept, to be looked at."""
-
-
-Hear = Callable[[Tapped, Resident], Collected]
-"""How it is learnt what a network says of some images."""
-
-
-def hear(tapped: Tapped, data: Resident) -> Collected:
-    """One pass: the output and, where there is one, the embedding."""
-    on = ("output", "embedding") if "embedding" in tapped.taps else ("output",)
-    return collect(tapped, evaluation_batches(data).epoch(0), on)
-
-
-def remembering() -> Hear:
-    """As ``hear``, once for each network and set: for as long as no network changes."""
-    heard: dict[tuple[Tapped, Resident], Collected] = {}
-
-    def once(tapped: Tapped, data: Resident) -> Collected:
-        if (tapped, data) not in heard:
-            heard[tapped, data] = hear(tapped, data)
-        return heard[tapped, data]
-
-    return once
 
 
 def measure(
@@ -83,7 +62,7 @@ def measure(
         setting: what may be asked of the two.
         data: the images.
         related: how many of them, from the first, have their relations compared; none at 0.
-        hear: ``remembering()`` where the same is asked again.
+        hear: a ``Hearing`` where the same is asked again.
     """
     said = hear(student, data)
     found: dict[str, float] = {}
@@ -100,6 +79,18 @@ def measure(
         ours, theirs = (each.values["embedding"][:related] for each in (said, taught))
         found |= {f"gap_{kind}": gap for kind, gap in relation_gap(ours, theirs).items()}
         found["cka"] = cka(ours, theirs)
+    return found
+
+
+def other_weights(pair: Pair, weights: Path, data: Resident, hear: Hearing) -> dict[str, float]:
+    """What the student reaches with other weights, as of its best epoch; its own stay loaded."""
+    student = pair.student
+    own = state_of(student.network)
+    load_weights(student.network, weights)
+    hear.forget(student)
+    found = measure(student, pair.teacher, pair.setting, data, hear=hear)
+    hear.forget(student)
+    load_full_state(student.network, own)
     return found
 
 
@@ -127,7 +118,7 @@ def record_teacher(
             own = {name: before.metrics[name] for name in OWN if name in before.metrics}
             found = {**own, **found}
     if recipe.probes and not {"probe", "knn"} & set(found):
-        found |= probe(pair.teacher.tapped, recipe, sets)
+        found |= probe(pair.teacher.tapped, recipe, sets, hear)
     return TeacherRecord(
         name=pair.teacher_name,
         weights_sha256=pair.teacher_sha256,
@@ -136,12 +127,15 @@ def record_teacher(
     )
 
 
-def probe(tapped: Tapped, recipe: Recipe, sets: Sets) -> dict[str, float]:
-    """What the recipe's probes find in a frozen embedding, of unaugmented images."""
+def probe(tapped: Tapped, recipe: Recipe, sets: Sets, hear: Hear = hear) -> dict[str, float]:
+    """What the recipe's probes find in a frozen embedding, of unaugmented images.
+
+    The training images are heard for this alone, so what is said of them is not remembered.
+    """
     found: dict[str, float] = {}
     if not recipe.probes or sets.train.labels is None or "embedding" not in tapped.taps:
         return found
-    train, test = hear(tapped, sets.train), hear(tapped, sets.test)
+    train, test = listen(tapped, sets.train, ("embedding",)), hear(tapped, sets.test)
     assert train.labels is not None
     assert test.labels is not None
     ours, theirs = train.values["embedding"], test.values["embedding"]
@@ -165,19 +159,26 @@ def share_kept(student: dict[str, float], teacher: dict[str, float]) -> dict[str
 
 
 def validate(
-    student: Tapped, teacher: Teacher | None, setting: Setting, recipe: Recipe, data: Resident
+    student: Tapped,
+    teacher: Teacher | None,
+    setting: Setting,
+    recipe: Recipe,
+    data: Resident,
+    hear: Hear = hear,
 ) -> dict[str, float]:
     """What is measured after every epoch: cheap, but for what "best" needs."""
     by = chosen_by(setting, recipe)
     related = VALIDATED if by == "gap_cosine" else 0
-    return measure(student, teacher, setting, data, related=related)
+    return measure(student, teacher, setting, data, related=related, hear=hear)
 
 
-def watched(pair: Pair, objective: Objective, recipe: Recipe, data: Resident) -> dict[str, float]:
+def watched(
+    pair: Pair, objective: Objective, recipe: Recipe, data: Resident, hear: Hear = hear
+) -> dict[str, float]:
     """Accuracy on the test images after an epoch: noted, and nothing is chosen by it."""
     if not (pair.setting.supervised and _taught_output(objective, recipe)):
         return {}
-    said = collect(pair.student, evaluation_batches(data).epoch(0), ("output",))
+    said = hear(pair.student, data)
     assert said.labels is not None
     return {"test_top1": accuracy(said.values["output"], said.labels)["top1"]}
 
@@ -217,25 +218,29 @@ def better(metric: str, one: float, other: float) -> bool:
 
 
 def _reconstruction(student: Tapped, data: Resident, output: Tensor) -> float:
-    total = 0.0
-    for batch in evaluation_batches(data, shared=False).epoch(0):
-        images = student.prepare(batch.images).cpu()
-        rebuilt = output[batch.indices.cpu()]
-        total += float((rebuilt - images).square().mean()) * len(batch)
-    return total / len(data)
+    """The mean over all pixels; images are prepared again, some at a time, and no network runs."""
+    parts = Batches(data, min(LARGEST, len(data)))
+    errors = [
+        (output[each.indices.to(output.device)] - student.prepare(each.images)).square().mean()
+        for each in parts.epoch(0)
+    ]
+    sizes = [min(parts.size, len(data) - first) for first in range(0, len(data), parts.size)]
+    found: list[float] = torch.stack(errors).tolist()  # the device is waited for once
+    return sum(error * size for error, size in zip(found, sizes, strict=True)) / len(data)
 
 
-def shown_relations(student: Tapped, teacher: Teacher | None, data: Resident) -> dict[str, Tensor]:
+def shown_relations(
+    student: Tapped, teacher: Teacher | None, data: Resident, hear: Hear = hear
+) -> dict[str, Tensor]:
     """The cosine relations of fifty images to both networks, sorted by class, for pictures."""
     indices = _shown(data)
-    part = data.take(indices.to(data.images.device))
     found = {"indices": indices}
     if data.labels is not None:
         found["labels"] = data.labels.cpu()[indices]
     for name, tapped in (("student", student), ("teacher", teacher and teacher.tapped)):
         if isinstance(tapped, Tapped) and "embedding" in tapped.taps:
-            embedding = hear(tapped, part).values["embedding"]
-            found[name] = relations.cosine(embedding.float())
+            embedding = hear(tapped, data).values["embedding"]
+            found[name] = relations.cosine(embedding[indices.to(embedding.device)].float()).cpu()
     return found
 
 

@@ -25,6 +25,8 @@ def pictured(said: Collected, taught: Collected | None, classes: int) -> dict[st
         taught: what the teacher said.
         classes: how many the labels tell apart; 0 where there are none.
     """
+    # On the CPU: sums by class on a GPU are added up in another order every time.
+    said, taught = said.cpu(), None if taught is None else taught.cpu()
     chosen = _chosen(said.labels, len(said))
     found = {"indices": said.indices[chosen]}
     if said.labels is not None:

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from relatum import world
 from relatum.accumulate import coupling_layer, rest
+from relatum.cache import Progress
+from relatum.checkpoint import Stop
 from relatum.data import Batches
 from relatum.data.seeds import generator
 from relatum.distiller import Distiller
@@ -18,9 +21,13 @@ from relatum.methods import TASK, Stage
 from relatum.recipes.plan import Alteration
 from relatum.recipes.recipe import Recipe
 from relatum.run.anchors import anchors_of
+from relatum.run.claim import MOVABLE
 from relatum.run.networks import Pair, pair_of
+from relatum.run.remembered import remembering
 from relatum.run.sets import Sets, sets_of, training_batches
 from relatum.sharding import sharded
+from relatum.speed import Speed, settle, speed
+from relatum.teachers import CachedTeacher, Teacher
 from relatum.types import Fault, Images
 
 THREADS = torch.get_num_threads()
@@ -40,6 +47,8 @@ class Prepared:
         batches: what is trained on.
         anchors: fixed images that RRKD compares with, if there are any.
         learning: the student's parameters that its maker did not freeze.
+        speed: what may be given up for time.
+        teacher: who teaches: that of the pair, a quicker copy of it, or what either said once.
         microbatch: samples that go through the networks at a time, where that is fewer than all.
     """
 
@@ -49,6 +58,8 @@ class Prepared:
     batches: Batches
     anchors: Images | None
     learning: frozenset[str]
+    speed: Speed
+    teacher: Teacher | CachedTeacher | None
     microbatch: int | None = None
 
     def distiller(
@@ -57,7 +68,7 @@ class Prepared:
         """What trains in a stage, and the names of the parameters that do not learn in it."""
         distiller = Distiller(
             self.pair.student,
-            self.pair.teacher,
+            self.teacher,
             stage.objective,
             self.anchors if stage.objective.accepts("student_anchors") else None,
             only=stage.only,
@@ -70,8 +81,24 @@ class Prepared:
             alter(distiller, self.sets.train)
         batch = next(self.batches.epoch(1))
         if self.microbatch is not None:
-            return distiller, rest(distiller, batch, self.microbatch)
-        return distiller, distiller.rest(batch)
+            resting = rest(distiller, batch, self.microbatch)
+        else:
+            resting = distiller.rest(batch)
+        if self.speed.compiled:
+            distiller.learner.compile_student()
+        return distiller, resting
+
+    @property
+    def precision(self) -> str:
+        """Of the networks, by name."""
+        return str(self.speed.precision).removeprefix("torch.")
+
+    def about(self, recipe: Recipe, altered: str) -> dict[str, Any]:
+        """What a checkpoint is of, and refused by where it differs."""
+        fields = recipe.model_dump(mode="json", exclude=set(MOVABLE))
+        fields["precision"] = self.precision  # "auto" is another on another processor
+        sums = {each: getattr(self.pair, each) for each in ("teacher_sha256", "begin_sha256")}
+        return {**fields, **sums, "altered": altered}
 
     def cost(self) -> tuple[int, int, int]:
         """The student's parameters, those of them that its embedding needs, its multiply-adds."""
@@ -83,6 +110,7 @@ class Prepared:
     def notes(self, recipe: Recipe) -> tuple[str, ...]:
         """What the run decided by itself, in sentences."""
         notes = [self.sets.note] if self.sets.note else []
+        notes += self._hurry(recipe)
         terms = self.stages[-1].objective.terms
         if recipe.method != "none" and TASK not in terms:
             why = "no labels are used"
@@ -101,6 +129,16 @@ class Prepared:
         if recipe.anchors != "batch" and self.anchors is None:
             notes.append("no term of this method uses anchors, so there were none")
         return (*notes, *self.warnings(recipe))
+
+    def _hurry(self, recipe: Recipe) -> Iterator[str]:
+        """What was given up for time."""
+        if not self.speed.quick:
+            return
+        done = ["channels last", *(["compiled"] if self.speed.compiled else [])]
+        folded = getattr(getattr(self.teacher, "live", self.teacher), "folded", 0)
+        if folded:
+            done.append(f"{folded} norms of the teacher folded into the layers before them")
+        yield f"speed {recipe.speed}: networks in {self.precision}, {', '.join(done)}"
 
     def warnings(self, recipe: Recipe) -> Iterator[str]:
         """Where BatchNorm makes a batch in parts another one than the batch as a whole."""
@@ -129,7 +167,13 @@ class Prepared:
 
 
 def prepare(
-    recipe: Recipe, device: torch.device, download: bool = False, stand_in: str | None = None
+    recipe: Recipe,
+    device: torch.device,
+    download: bool = False,
+    stand_in: str | None = None,
+    *,
+    stop: Stop | None = None,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Load and build what a recipe names. Seeds the randomness of the process.
 
@@ -138,14 +182,16 @@ def prepare(
         device: where.
         download: fetch the set if it is missing.
         stand_in: a model that takes the teacher's place, untrained, for a rehearsal.
+        stop: asked while a cache is filled.
+        progress: told how far that is.
 
     Raises:
         Fault: something is unknown, missing, damaged, or does not fit.
+        Interrupted: it was asked to stop.
     """
     sets = sets_of(recipe, device, download)
-    if device.type == "cuda":
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
+    pace = speed(recipe.speed, device, recipe.precision)
+    settle(recipe.speed, device)
     torch.manual_seed(recipe.seed)
     pair = pair_of(recipe, sets, device, stand_in)
     _set_threads(recipe, sets, pair)
@@ -167,7 +213,22 @@ def prepare(
         torch.manual_seed(generator(recipe.seed, "process", world.rank()).initial_seed())
     small = recipe.microbatch is not None and recipe.microbatch < batches.largest
     microbatch = recipe.microbatch if small else None
-    return Prepared(sets, pair, plan, batches, anchors, learning, microbatch)
+    if pace.quick:
+        pair.student.channels_last()
+    teacher: Teacher | CachedTeacher | None = _teacher(recipe, pair, sets, pace)
+    if isinstance(teacher, Teacher) and recipe.cache is not None and stand_in is None:
+        teacher = remembering(recipe, pair, teacher, batches, plan, pace, stop, progress)
+    return Prepared(sets, pair, plan, batches, anchors, learning, pace, teacher, microbatch)
+
+
+def _teacher(recipe: Recipe, pair: Pair, sets: Sets, pace: Speed) -> Teacher | None:
+    """Who teaches. What is in parts, or in a precision of its own, stays as it is."""
+    asked_for = "teacher" in recipe.shard or recipe.teacher_precision != "own"
+    if pair.teacher is None or not pace.quick or asked_for:
+        return pair.teacher
+    images = sets.train.float(slice(0, 2))
+    compiled = pace.compiled and recipe.cache is None  # to fill a cache is no work of hours
+    return pair.teacher.quick(images, pace.precision, compiled=compiled)
 
 
 def _set_threads(recipe: Recipe, sets: Sets, pair: Pair) -> None:

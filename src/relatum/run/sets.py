@@ -5,14 +5,12 @@ from pathlib import Path
 
 import torch
 
-from relatum import together, world
+from relatum import together
 from relatum.data import Batches, Resident, augmentations, cut
 from relatum.data.seeds import generator
 from relatum.datasets import Dataset, load
 from relatum.recipes.recipe import Recipe
 from relatum.types import Fault, Input
-
-EVALUATION_BATCH = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,10 +137,5 @@ def training_batches(recipe: Recipe, sets: Sets) -> Batches:
         seed=recipe.seed,
         drop_last=recipe.drop_last,
         shared=True,
+        views=recipe.views,
     )
-
-
-def evaluation_batches(data: Resident, shared: bool = True) -> Batches:
-    """All of a part, in order, as it is; shared out among processes where there is enough of it."""
-    size = min(EVALUATION_BATCH, len(data))
-    return Batches(data, size, shared=shared and (len(data) % size or size) >= world.size())

@@ -10,6 +10,7 @@ from relatum import models
 from relatum.models.foreign import published
 from relatum.record import NAME
 from relatum.run.sets import Sets
+from relatum.spelling import unknown_teacher
 from relatum.types import Fault, Input
 from relatum.weights import about_weights, load_state, weights_in
 
@@ -58,10 +59,7 @@ def trained(text: str, sets: Sets) -> Trained:
         size = sets.shape[1] if input.size is None else input.size[0]
         network = models.create(text, channels=sets.shape[0], size=size, classes=classes)
         return Trained(network, text, input)
-    raise Fault(
-        f"the teacher {text!r} is no folder of a run and no file; train one with"
-        f" 'relatum teach --model {text}', or give its weights as {text}@FILE"
-    )
+    raise Fault(unknown_teacher(text))
 
 
 def on_disk(text: str) -> tuple[str, Path] | None:

@@ -1,0 +1,178 @@
+"""``relatum cache``: ask a teacher about every image once; trainings then run without it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relatum.cli import options
+
+if TYPE_CHECKING:
+    import torch
+
+    from relatum.checkpoint import Stop
+    from relatum.recipes.recipe import Recipe
+    from relatum.run import Display
+
+NOT_BESIDE_RECIPE = ("data", "teacher", "student", "method", "labels", "seeds", "seed")
+
+
+def cache(
+    context: typer.Context,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the cache; it may hold those of other teachers too.")
+    ],
+    data: options.Data = "digits",
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="A run's folder, a weights file, MODEL@FILE: as of 'distill', trained."),
+    ] = None,
+    student: Annotated[
+        str | None, typer.Option(help="The network that will learn. [default: the set's]")
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(help="As of 'distill': what they read of the teacher is stored, and no more."),
+    ] = "kd,sp,rrkd,rrd",
+    labels: Annotated[bool, typer.Option(help="Use the labels for training.")] = True,
+    seeds: options.Seeds = None,
+    seed: options.Seed = None,
+    views: Annotated[
+        int | None,
+        typer.Option(min=1, help="In how many ways each image is augmented, if at all."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how much room it takes, and write nothing.")
+    ] = False,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Of this recipe.json, instead of the options above.")
+    ] = None,
+    set_: options.Set = None,
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    device: options.Device = "auto",
+    speed: options.Speed = None,
+    precision: options.Precision = None,
+    batch: options.Batch = None,
+) -> None:
+    """Store what a teacher says of every training image, and of every view of it.
+
+    Only what the methods read is stored: a vector a sample is small, whole maps are not
+    (--dry-run says). Trainings given the folder (--cache) then run without the teacher. What is
+    there is not computed again; a command that was killed goes on where it was.
+    """
+    from relatum.checkpoint import Interrupted, stop_on_signals
+    from relatum.cli.display import shown
+    from relatum.grammar import split
+
+    shared: dict[str, object] = {
+        "data_root": str(data_root) if data_root else None,
+        "speed": speed,
+        "precision": precision,
+        "batch_size": batch,
+        "views": views,
+    }
+    elsewhere = {"cache": "--out", "views": "--views"}
+    if recipe is not None:
+        options.refuse_beside(context, "recipe", *NOT_BESIDE_RECIPE)
+        changes = options.changes_of(set_, elsewhere)
+        every = [[_recipe(recipe, changes, shared)]]
+    else:
+        own = {name: f"--{name}" for name in ("seed", "method", "teacher", "labels")}
+        changes = options.changes_of(set_, elsewhere | own)
+        named = {"labels": labels, "teacher": teacher}
+        numbers = options.seeds_of(seeds, seed, (0, 1, 2))
+        every = _recipes(data, student, split(method), numbers, named | shared | changes)
+    place = options.device_of(device)
+    with stop_on_signals() as stop, shown(1) as display:
+        try:
+            lines = [
+                line
+                for each in every
+                for line in _fill(each, out, place, download, dry_run, stop, display)
+            ]
+        except Interrupted as error:
+            typer.echo(f"relatum: {error}; the same command goes on with what is stored", err=True)
+            raise SystemExit(128 + error.signum) from error
+    for line in lines:
+        typer.echo(line)
+
+
+def _recipe(path: Path, changes: dict[str, object], shared: dict[str, object]) -> "Recipe":
+    from relatum.recipes.recipe import Recipe
+
+    given = {name: value for name, value in shared.items() if value is not None}
+    return Recipe.read(path).but(**{**given, **changes, "cache": None})
+
+
+def _recipes(
+    data: str,
+    student: str | None,
+    methods: list[str],
+    seeds: tuple[int, ...],
+    fields: dict[str, object],
+) -> "list[list[Recipe]]":
+    """Those that share a cache, for each cache: seeds have one of their own if they draw views."""
+    from relatum.recipes.standard import standard
+    from relatum.types import Fault
+
+    given = {name: value for name, value in fields.items() if value is not None}
+    if "teacher" not in given:
+        raise Fault("a cache is of a trained teacher; name it: --teacher")
+    learning = standard(data, student=student)[1].but(**given)
+    numbers = seeds if learning.augment else seeds[:1]
+    return [[learning.but(method=name, seed=number) for name in methods] for number in numbers]
+
+
+def _fill(
+    recipes: "list[Recipe]",
+    out: Path,
+    device: "torch.device",
+    download: bool,
+    dry_run: bool,
+    stop: "Stop",
+    display: "Display",
+) -> list[str]:
+    """Ask for all that some recipes read, in one go; what to say of it."""
+    from relatum.cache import in_words, remember, sizes
+    from relatum.run.prepare import prepare
+    from relatum.run.remembered import read_by, words_of
+    from relatum.teachers import Teacher
+    from relatum.types import Fault
+
+    names: set[str] = set()
+    first = recipes[0]
+    if first.augment and first.views is None:
+        raise Fault(
+            f"{', '.join(first.augment)} make another image every epoch; fix in how many ways each"
+            " is augmented (--views 4), or augment nothing (--set augment=[])"
+        )
+    for each in recipes:
+        # the compiler would take longer than the teacher; what they say differs by rounding alone
+        own = each.but(speed="fast") if each.speed == "max" else each
+        ready = prepare(own, device, download)
+        names |= read_by(ready.stages)
+    if not names or not isinstance(ready.teacher, Teacher):
+        raise Fault("these methods read nothing of a teacher, so there is nothing to store")
+    identity = words_of(own, ready.pair, ready.teacher, ready.batches, ready.speed)
+    precision, views = ready.speed.precision, ready.batches.views or 1
+    found = sizes(ready.teacher, ready.batches, names, precision)
+    total = views * sum(found.values())
+    many = f", {views} views, seed {first.seed}" if first.augment else ""
+    lines = [f"{ready.pair.teacher_name} on {len(ready.batches.data):,} images{many}"]
+    lines += [f"  {name:<16} {in_words(size):>12} a view" for name, size in found.items()]
+    lines.append(f"  {'in all':<16} {in_words(total):>12}")
+    if not dry_run:
+        remember(
+            ready.teacher,
+            ready.batches,
+            names,
+            identity,
+            out,
+            precision=precision,
+            stop=stop,
+            progress=display,
+        )
+        setting = f" --set views={views}" if first.augment else ""
+        lines.append(f"{out}: use it by --cache {out}{setting}")
+    return lines

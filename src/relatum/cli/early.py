@@ -1,0 +1,138 @@
+"""What the texts of the options say by themselves, looked at before torch is imported.
+
+A mistyped name so costs a moment and not seconds. What needs more to be known (whether a method
+serves a pair, whether a device is there) is refused where it is known.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperCommand
+
+from relatum.cli.known import SETS, known
+
+if TYPE_CHECKING:
+    from relatum.recipes.recipe import Recipe
+
+FIELDS = {"batch": "batch_size"} | {
+    name: name for name in ("speed", "precision", "epochs", "microbatch", "samples", "seed")
+}
+"""Options that are fields of the recipe, and which."""
+
+
+class Checked(TyperCommand):
+    """A command that refuses what is misspelt before it begins."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Look at the options, then run."""
+        check(ctx.params)
+        return super().invoke(ctx)
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Refuse names that do not exist, and values that no recipe can have.
+
+    Args:
+        options: of any of the commands, by the names of its parameters.
+
+    Raises:
+        Fault: the first of them that is wrong.
+    """
+    from relatum.faults import Fault
+
+    if options.get("resume") and options.get("overwrite"):
+        raise Fault("--resume goes on and --overwrite begins again: give one of them")
+    for name, look in CHECKS.items():
+        if isinstance(text := options.get(name), str) and text:
+            look(text)
+    if "seeds" in options:
+        from relatum.cli.options import seeds_of
+
+        seeds_of(options["seeds"], options.get("seed"), (0,))
+    _recipe(options)
+
+
+def _methods(text: str) -> None:
+    from relatum.spelling import split
+
+    if text != "all":
+        split(text, {name: each["family"] for name, each in known()["methods"].items()})
+
+
+def _set(text: str) -> None:
+    from relatum.faults import Fault
+    from relatum.spelling import is_folder, unknown_set
+
+    if text not in SETS and not is_folder(text, SETS):
+        raise Fault(unknown_set(text, SETS))
+
+
+def _model(text: str) -> None:
+    from relatum.faults import Fault
+    from relatum.spelling import unknown_model
+
+    if text not in known()["models"] and not set(text) & set("/:(@"):
+        raise Fault(unknown_model(text, known()["models"]))
+
+
+def _teacher(text: str) -> None:
+    from relatum.faults import Fault
+    from relatum.spelling import unknown_teacher
+
+    named = text in known()["models"] or text.endswith(":pretrained") or "@" in text
+    if not named and not Path(text).exists():
+        raise Fault(unknown_teacher(text))
+
+
+def _experiment(text: str) -> None:
+    from relatum.faults import Fault
+    from relatum.spelling import unknown
+
+    begin = "reproduce "
+    there = [each.removeprefix(begin) for each in known()["recipes"] if each.startswith(begin)]
+    if text not in there:
+        raise Fault(unknown("experiment", text, there))
+
+
+CHECKS: dict[str, Callable[[str], None]] = {
+    "method": _methods,
+    "methods": _methods,
+    "data": _set,
+    "dataset": _set,
+    "to": _set,
+    "student": _model,
+    "model": _model,
+    "teacher": _teacher,
+    "experiment": _experiment,
+}
+"""How the text of an option is looked at, where it is one that names something."""
+
+
+def _recipe(options: Mapping[str, Any]) -> None:
+    """Look at the fields one by one; whether they agree hangs on the set's own recipe."""
+    given = {field: options.get(name) for name, field in FIELDS.items()}
+    fields = {name: value for name, value in given.items() if value is not None}
+    scale, file = options.get("scale"), options.get("recipe")
+    if not (fields or options.get("set_") or file or scale not in (None, 1.0)):
+        return
+    from relatum.cli.options import changes_of
+    from relatum.recipes.recipe import Recipe
+
+    if file is not None:
+        Recipe.read(file)
+    if scale is not None:
+        Recipe().scaled(scale)
+    for name, value in {**fields, **changes_of(options.get("set_"))}.items():
+        _field(Recipe, name, value)
+
+
+def _field(recipe: "type[Recipe]", name: str, value: Any) -> None:
+    from relatum.faults import Fault
+
+    try:
+        recipe.of({name: value})
+    except Fault as fault:
+        # what does not agree with the other fields' defaults may agree with the set's own
+        if f"field {name!r}" in str(fault):
+            raise
