@@ -57,10 +57,11 @@ def main() -> int:
         for batch in asked.batches:
             for word in asked.speeds if batch == COMPARED else SPEEDS[:1]:
                 _measure(kept, batch, word, asked)
-        kept["machine"] = machine()
+                kept["machine"] = machine()
+                if not asked.no_write:
+                    RESULT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     words = table(kept["cost"])
     if not asked.no_write:
-        RESULT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
         text = PAGE.read_text(encoding="utf-8")
         before, _, rest = text.partition(MARKS[0])
         _, _, after = rest.partition(MARKS[1])

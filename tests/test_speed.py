@@ -34,6 +34,7 @@ def test_precision(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(speed, "half_here", lambda _: there)
+    monkeypatch.setattr(speed, "_missing", lambda _: None)
     assert speed.speed(word, GPU, precision).precision == wanted
 
 

@@ -130,7 +130,8 @@ def _largest(numbers: Tensor, count: int) -> Tensor:
     if numbers.device.type != "cpu" or torch.compiler.is_compiling():
         return numbers.topk(count, dim=1, sorted=False).indices
     # selects by vector instructions, in a quarter of topk's time
-    return torch.from_numpy(np.argpartition(numbers.numpy(), -count, axis=1)[:, -count:])
+    places = torch.from_numpy(np.argpartition(numbers.numpy(), -count, axis=1))
+    return places[:, -count:].clone()  # lest all of them be kept
 
 
 @torch.no_grad()

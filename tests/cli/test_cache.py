@@ -87,6 +87,8 @@ def test_nonsense_is_refused(here: Path, teacher: Path, refused: Refused) -> Non
     Path("file").touch()
     assert "cannot write file" in refused("cache", "--teacher", teacher, "--out", "file")
     assert not Path("c").exists()
+    told = refused(*shell.distill(teacher, "--cache", "file/c"))
+    assert "a cache is a folder, and file is none" in told.replace(str(Path.cwd()) + "/", "")
 
 
 SLOW = ["--method", "kd,sp", "--set", "augment=crop,flip", "--views", "400", "--seed", "0"]

@@ -59,7 +59,7 @@ def test_every_plan_is_whole(name: str, variant: Variant) -> None:
         assert recipe.student in MODELS
         assert fields(recipe, "dataset", "validation", "split_seed") == ("mnist", 0.1, 42)
         assert fields(recipe, "batch_size", "drop_last", "schedule") == (128, False, "constant")
-        assert fields(recipe, "weight_decay", "precision", "probes") == (0, "float32", ("linear",))
+        assert fields(recipe, "weight_decay", "precision", "probes") == (0, "auto", ("linear",))
         assert recipe.epochs in (20, 0)
         for setting in each.settings:
             recipe.but(**setting)

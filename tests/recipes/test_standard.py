@@ -32,7 +32,10 @@ def test_it_is_valid_and_what_it_names_exists(name: str) -> None:
 @pytest.mark.parametrize("name", STANDARD)
 def test_teacher_and_student_train_alike(name: str) -> None:
     teacher, student = STANDARD[name]()
-    assert student.but(student=teacher.student, dropout=teacher.dropout) == teacher
+    own = {name: getattr(teacher, name) for name in ("student", "dropout", "learning_rate")}
+    assert student.but(**own) == teacher
+    small = student.student == "mnist-mlp-32"  # which dies at its teacher's rate
+    assert student.learning_rate == (0.02 if small else teacher.learning_rate)
 
 
 def test_every_named_set_has_one() -> None:

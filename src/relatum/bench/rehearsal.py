@@ -14,6 +14,7 @@ from relatum.bench.experiment import Cell
 from relatum.bench.grid import TEACHER
 from relatum.bench.patience import STOPS
 from relatum.bench.pool import Died, Pool, Result, Tell
+from relatum.cache import check_root
 from relatum.checkpoint import Stop
 from relatum.recipes.recipe import Recipe
 from relatum.record import NAME
@@ -65,7 +66,9 @@ def _build(cell: Cell, device: torch.device, download: bool, stand_in: str | Non
     recipe = cell.recipe
     if stand_in is not None and recipe.anchors == "confident-per-class":
         recipe = recipe.but(anchors="random-per-class")  # it is sure of nothing yet
-    ready = prepare(recipe.but(cache=None), device, download, stand_in)  # runs fill it
+    if recipe.cache is not None:
+        check_root(Path(recipe.cache))  # the runs will fill it
+    ready = prepare(recipe.but(cache=None), device, download, stand_in)
     for stage in ready.stages:
         ready.distiller(stage, cell.alter)
 

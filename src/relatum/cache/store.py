@@ -30,6 +30,17 @@ Place = tuple[int, int]
 """Of a shard: a view, and a block of ``ROWS`` samples."""
 
 
+def check_root(root: Path) -> None:
+    """Refuse a place that can hold no cache, before anything is trained.
+
+    Raises:
+        Fault: it, or what it would lie in, is a file.
+    """
+    there = next(each for each in (root, *root.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise Fault(f"a cache is a folder, and {there} is none; give another --cache")
+
+
 @dataclass(frozen=True, eq=False)
 class Store:
     """What there is of a cache.

@@ -38,7 +38,7 @@ class Recipe(BaseModel):
     each class as of any other, where labels may be used; ``None`` for all."""
     augment: tuple[str, ...] = ()
     """Augmentations of whole batches, in order."""
-    views: int | None = Field(default=None, gt=0)
+    views: int | None = Field(default=None, gt=0, le=10_000)
     """In how many ways each image is augmented: drawn once, and shown in turn by the epochs.
     ``None`` for another way every epoch."""
     cache: str | None = None
