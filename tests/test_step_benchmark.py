@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 import runpy
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from relatum import Fault, losses
+from relatum.datasets import DATASETS
 from relatum.evaluate import macs, parameters
 from relatum.models import create
 
@@ -32,6 +34,15 @@ shared, ways, check, loop, floor, table, step, digits, jobs = (
         "small_job",
     )
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def sets() -> Iterator[None]:
+    """The benchmark makes a set known by name; here it is forgotten again."""
+    before = dict(DATASETS)
+    yield
+    DATASETS.clear()
+    DATASETS.update(before)
 
 
 @pytest.fixture

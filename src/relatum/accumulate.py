@@ -145,8 +145,11 @@ def _joined(said: Sequence[Captured]) -> Captured:
 def _taught(distiller: Distiller, batch: Batch, parts: Sequence[slice]) -> Captured | None:
     if distiller.teacher is None:
         return None
-    with region("teacher"):
-        return _joined([distiller.teacher(batch.part(rows)) for rows in parts])
+    taught = []
+    for rows in parts:
+        with region("teacher"):
+            taught.append(distiller.teacher(batch.part(rows)))
+    return _joined(taught)
 
 
 def _anchors(

@@ -14,6 +14,13 @@ from relatum.run.advice import advice
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 PLACE = importlib.import_module("relatum.run.advice")
+
+
+@pytest.fixture(autouse=True)
+def everything_to_compile_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relatum.speed._missing", lambda _: None)
+
+
 BLANK = Profile(
     run=(),
     seconds=10.0,

@@ -18,6 +18,7 @@ from relatum.run import Silent, run
 from relatum.run.again import evaluate_again
 from relatum.run.claim import FILES
 from relatum.run.prepare import prepare
+from relatum.run.profiled import FILES as PROFILED
 from relatum.tally import NotFinite
 from relatum.types import Fault
 from relatum.weights import about_weights, fingerprint, load_weights
@@ -27,7 +28,8 @@ from tests.run.runs import CPU, equal, numbers, weights, wrong
 def test_what_it_leaves_behind(recipe: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "new" / "run"
     record = run(recipe.but(validation=0.1), out, label="mine")
-    assert {path.name for path in out.iterdir()} == set(FILES) - {"report.html", "maps.safetensors"}
+    later = {"report.html", "maps.safetensors", *PROFILED}  # by a report, and by --profile
+    assert {path.name for path in out.iterdir()} == set(FILES) - later
     assert Recipe.read(out / "recipe.json") == recipe.but(validation=0.1)
     assert Record.load(out) == record
     assert record.label == "mine"
