@@ -69,6 +69,11 @@ def test_a_processor_says_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not half_here(torch.device("meta"))
 
 
+def hooks_of(teacher: Teacher) -> int:
+    every = teacher.network.modules()
+    return sum(len(each._forward_hooks) + len(each._forward_pre_hooks) for each in every)
+
+
 def a_teacher(name: str = "resnet8") -> Teacher:
     network = models.create(name, channels=3, size=32, classes=10)
     for module in network.modules():
@@ -93,6 +98,8 @@ def test_a_quick_teacher_says_nearly_the_same(
     assert all(torch.equal(value, before[key]) for key, value in teacher.state().items())
     assert not any(each.requires_grad for each in quick.parameters())
     assert not any(each.training for each in quick.modules())
+    for one, other in ((quick, teacher), (teacher, quick)):  # tapped once, as ever
+        assert len(one.tapped._hooks) == hooks_of(other)
     wanted, got = teacher.encode(images), quick.encode(images)
     assert got.taps.keys() == wanted.taps.keys()
     for name in ("output", "embedding", "maps"):

@@ -131,7 +131,7 @@ class Distiller:
         self.objective = objective
         self._awake = None if only is None else _submodules(student.network, only)
         self._drifting = drifting
-        self._last_taps = {
+        self.last_taps = {  # up to which a network runs; to its end where there are none
             name: None if objective.reads_output(name) else frozenset(objective.reads(name)) or None
             for name in ("student", "teacher")
         }
@@ -234,7 +234,7 @@ class Distiller:
 
     def _until(self, network: Tapped | None, name: str) -> AbstractContextManager[None]:
         """End its forward passes behind the last tap that is read, if its output is not."""
-        names = self._last_taps[name]
+        names = self.last_taps[name]
         return nullcontext() if network is None or names is None else network.until(names)
 
     def parameters(self) -> list[nn.Parameter]:

@@ -62,15 +62,17 @@ class Teacher(nn.Module):
             compiled: let ``torch.compile`` fuse what lies between its layers.
         """
         tapped, folded = fold(self.tapped, images)
-        tapped.channels_last()
-        if precision in HALVES:
-            for module in tapped.network.modules():
-                if isinstance(module, (*LINEAR, nn.ConvTranspose2d)):
-                    module.to(precision)
+        network = tapped.only(
+            set()
+        ).network  # it is tapped anew: two sets of hooks are one too many
         reduced = precision if precision in HALVES else None
-        copy = Teacher(tapped.network, tapped.taps, tapped.input, reduced)
+        if reduced is not None:
+            for module in network.modules():
+                if isinstance(module, (*LINEAR, nn.ConvTranspose2d)):
+                    module.to(reduced)
+        copy = Teacher(network, self.taps, self.tapped.input, reduced)
         copy.folded = folded
-        copy.tapped.channels_last().to(tapped.mean.device)
+        copy.tapped.channels_last().to(self.tapped.mean.device)
         if compiled:
             copy._read = torch.compile(copy.tapped.read, dynamic=False)
         return copy

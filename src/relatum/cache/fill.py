@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from relatum.cache.identity import FACTS, Identity
+from relatum.cache.identity import Identity
 from relatum.cache.shards import ROWS, compact, write_shard
 from relatum.cache.store import OUTPUT, Place, Store, in_words
 from relatum.cache.values import held, room_on
@@ -26,7 +26,6 @@ APART = {torch.float32: 2e-3, torch.float16: 1e-2, torch.bfloat16: 3e-2}
 """How far what is stored may be from what the teacher says now, as a share of a sample's norm, by
 the type that it speaks in. Rounding to float16 moves it by 2e-4, another order of sums by less, and
 in bfloat16 by up to 1e-2; of another image, it is some 1 away."""
-_NOBODY = Identity(dict.fromkeys(FACTS, ""))
 POLL = 0.2
 """Seconds between two looks at whether another process has finished."""
 
@@ -69,28 +68,35 @@ class _Asking:
     stop: Stop
     progress: Progress
 
-    def rows(self, size: int, view: int, step: int) -> Batch:
-        """Samples in the order of the set, of one view."""
-        size = min(size, len(self.batches.data))
-        plain = replace(self.batches, size=size, shuffle=False, drop_last=False, shared=False)
-        return next(plain.epoch(view + 1, step))
-
     def say(self, images: Images, names: Sequence[str]) -> Captured:
-        """What the teacher says of them, run no further than to the last of these taps."""
-        cut = nullcontext() if OUTPUT in names else self.teacher.tapped.until(names)
-        half = self.precision != torch.float32
-        with cut, torch.autocast(images.device.type, self.precision, enabled=half):
-            return self.teacher.encode(images)
+        """What the teacher says of them."""
+        return _say(self.teacher, images, names, self.precision)
+
+
+def _rows(batches: Batches, size: int, view: int, step: int) -> Batch:
+    """Samples in the order of the set, of one view."""
+    size = min(size, len(batches.data))
+    plain = replace(batches, size=size, shuffle=False, drop_last=False, shared=False)
+    return next(plain.epoch(view + 1, step))
+
+
+def _say(
+    teacher: Teacher, images: Images, names: Collection[str], precision: torch.dtype
+) -> Captured:
+    """What a teacher says of images, run no further than to the last of these taps."""
+    cut = nullcontext() if OUTPUT in names else teacher.tapped.until(names)
+    half = precision != torch.float32
+    with cut, torch.autocast(images.device.type, precision, enabled=half):
+        return teacher.encode(images)
 
 
 def sizes(
     teacher: Teacher, batches: Batches, names: Collection[str], precision: torch.dtype
 ) -> dict[str, int]:
     """Bytes that each tap takes in a cache, for one view of all samples."""
-    place = Store(Path(), _NOBODY, len(batches.data), batches.views or 1, teacher.taps)
-    asking = _Asking(teacher, batches, precision, place, (), Stop(), Unheard())
-    said = asking.say(asking.rows(2, 0, 0).images, list(names))
-    return {name: sum(map(_bytes, _layers(said, name))) * place.samples for name in sorted(names)}
+    samples = len(batches.data)
+    said = _say(teacher, _rows(batches, 2, 0, 0).images, names, precision)
+    return {name: sum(map(_bytes, _layers(said, name))) * samples for name in sorted(names)}
 
 
 def _bytes(layer: Tensor) -> int:
@@ -236,7 +242,7 @@ def _announce(asking: _Asking, missing: Mapping[Place, Sequence[str]]) -> None:
 
 def _said(asking: _Asking, place: Place, names: Sequence[str]) -> dict[str, list[Tensor]]:
     """The layers of each tap, for the samples of a shard, on the CPU."""
-    images = asking.rows(ROWS, *place).images
+    images = _rows(asking.batches, ROWS, *place).images
     found: dict[str, list[list[Tensor]]] = {name: [] for name in names}
     size = asking.batches.largest  # as training asks: memory holds it, and so it rounds
     for first in range(0, len(images), size):
@@ -259,7 +265,8 @@ def _compare(asking: _Asking, cached: CachedTeacher) -> None:
     """Ask the teacher again, of a few samples here and there, one view after the other."""
     for number in range(PLACES):
         steps = -(-asking.store.samples // LOOKED_AT)
-        batch = asking.rows(LOOKED_AT, number % cached.views, number * (steps - 1) // (PLACES - 1))
+        step = number * (steps - 1) // (PLACES - 1)
+        batch = _rows(asking.batches, LOOKED_AT, number % cached.views, step)
         now, before = asking.say(batch.images, asking.names), cached(batch)
         for name in asking.names:
             for said, kept in zip(_layers(now, name), _layers(before, name), strict=True):

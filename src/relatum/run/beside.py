@@ -9,7 +9,6 @@ import torch
 from relatum.data import Batches
 from relatum.distiller import Distiller
 from relatum.fit import Source
-from relatum.objective import Objective
 from relatum.run.turns import Place, Turns
 from relatum.teachers import CachedTeacher, Teacher
 from relatum.types import Batch, Captured
@@ -63,8 +62,7 @@ class Beside:
         self._batches[number] = batches
         self._wanted.pop(number, None)
         if isinstance(distiller.teacher, Teacher):  # a cached one has nothing to run
-            wanted = _wanted(distiller.objective)
-            self._wanted[number] = teacher, wanted
+            self._wanted[number] = teacher, distiller.last_taps["teacher"]
             hear = self._hears(number, distiller.teacher)
             distiller.teacher = Hearing(distiller.teacher, hear)
 
@@ -189,12 +187,6 @@ class Hearing(CachedTeacher):
     def __call__(self, batch: Batch) -> Captured:
         """What it says, or said, about a batch."""
         return self._hear(batch)
-
-
-def _wanted(objective: Objective) -> Wanted:
-    if objective.reads_output("teacher"):
-        return None
-    return frozenset(objective.reads("teacher")) or None
 
 
 def _holds(there: Wanted, wanted: Wanted) -> bool:
