@@ -106,7 +106,9 @@ def test_never_two_at_once(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for place in (tmp_path / "file", tmp_path / "file" / "run"):
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    names = ("file", "file/run", "file/deep/run", "link", "link/run")
+    for place in (tmp_path / name for name in names):
         with pytest.raises(Fault, match="cannot write"), hold(place):
             pass
 
@@ -125,3 +127,21 @@ def test_a_run_waits_for_nobody(recipe: Recipe, tmp_path: Path) -> None:
         with pytest.raises(Taken):
             run(recipe, folder, overwrite=True)
     assert Record.load(folder) == record
+
+
+def test_a_folder_that_goes_while_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`mkdir` finds it, its holder removes it, and `mkdir` finds no folder: that is no fault."""
+    made = Path.mkdir
+    fails: list[OSError] = [FileExistsError(17, "File exists"), FileNotFoundError(2, "No such")]
+
+    def mkdir(path: Path, *arguments: int, **options: bool) -> None:
+        if fails:
+            raise fails.pop()
+        made(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with hold(tmp_path / "run"):
+        assert (tmp_path / "run" / LOCK).exists()
+    assert not fails

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import platform
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,10 +60,14 @@ def _taken(folder: Path) -> tuple[int, list[Path]]:
 def _locked(folder: Path) -> int:
     """An open file that holds the lock, and is still the one that others will open."""
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         except FileNotFoundError:  # who held it before has just removed the empty folder
+            continue
+        except FileExistsError:  # so too, between being found by `mkdir` and looked at
+            if any(map(_in_the_way, (folder, *folder.parents))):
+                raise
             continue
         try:
             if not _alone(file):
@@ -78,6 +83,16 @@ def _locked(folder: Path) -> int:
             os.close(file)
             raise
         os.close(file)
+
+
+def _in_the_way(path: Path) -> bool:
+    """Whether something that is no folder, and does not come and go, has a folder's name."""
+    try:
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        return path.is_symlink()
+    except NotADirectoryError:
+        return True
 
 
 def _alone(file: int) -> bool:
