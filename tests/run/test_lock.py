@@ -136,10 +136,10 @@ def test_a_folder_that_goes_while_it_is_made(
     made = Path.mkdir
     fails: list[OSError] = [FileExistsError(17, "File exists"), FileNotFoundError(2, "No such")]
 
-    def mkdir(path: Path, *arguments: int, **options: bool) -> None:
+    def mkdir(path: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
         if fails:
             raise fails.pop()
-        made(path, *arguments, **options)
+        made(path, mode, parents, exist_ok)
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
     with hold(tmp_path / "run"):
