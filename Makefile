@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -e -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test long check lint types examples bench clean
+.PHONY: help env demo test long check lint types examples docs docs-serve bench clean
 
 # The interpreter that bootstraps uv where there is none; uv finds a fitting one for .venv by itself.
 PYTHON ?= python3
@@ -12,6 +12,9 @@ WORKERS ?= 2
 MNIST ?= $(HOME)/.cache/relatum
 # Where CIFAR-100 is; random images, which take the same time, where it is not said.
 CIFAR100 ?=
+
+# All that is tested; ray, wandb and mlflow, which are large, are tested where they are installed.
+EXTRAS := dev,timm,docs,onnx,hub,datasets,huggingface,lightning,tensorboard,tune
 
 BIN := .venv/bin
 RELATUM := $(BIN)/relatum
@@ -22,7 +25,7 @@ UV := $(if $(shell uv --version 2>/dev/null),uv,.uv/bin/uv)
 export UV_HTTP_TIMEOUT ?= 300
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */:/' \
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */:/' \
 	| while IFS=: read -r target text; do printf '%-10s %s\n' "$$target" "$$text"; done
 
 env: $(INSTALLED)  ## make .venv, or bring it up to date
@@ -36,7 +39,7 @@ test: env  ## run the tests, docstrings and documents included
 
 long: env  ## the tests that take minutes: nodes that are cut off, jobs that are put back, restarts
 	RELATUM_TEST_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster tests/test_cluster_examples.py \
-	tests/bench/test_stopped.py tests/bench/test_cluster.py tests/cli/test_processes.py
+	tests/bench/test_stopped.py tests/bench/test_cluster.py tests/cli/test_processes.py tests/test_docs.py
 
 check: lint types examples  ## all that is quick: style, types, and every example
 
@@ -49,6 +52,12 @@ types: env  ## check types
 
 examples: env  ## run the examples of the docstrings, of README.md and of docs/
 	$(BIN)/python -m pytest src tests/test_docs.py
+
+docs: env  ## build the site to build/site/, from docs/ and the code; a dead link is an error
+	OMP_NUM_THREADS=1 $(BIN)/python docs/make_site.py
+
+docs-serve: env  ## the same, shown at http://localhost:8000 and built anew as pages in build/pages/ change
+	OMP_NUM_THREADS=1 $(BIN)/python docs/make_site.py --serve
 
 bench: env  ## measure: a step and an epoch against the usual loop (MNIST=FOLDER, CIFAR100=FOLDER), and more
 	$(BIN)/python benchmarks/step.py --cached $(if $(CIFAR100),--data $(CIFAR100))
@@ -69,7 +78,7 @@ clean:  ## remove caches and builds; runs/ and .venv stay
 
 $(INSTALLED): pyproject.toml constraints.txt | $(filter .uv/%,$(UV))
 	test -x $(BIN)/python || $(UV) venv .venv
-	$(UV) pip install --python $(BIN)/python -c constraints.txt -e '.[dev,timm]'
+	$(UV) pip install --python $(BIN)/python -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
 # By venv, or by pip alone where the system's Python comes without ensurepip.

@@ -20,6 +20,8 @@ SECONDS = 60
 """That an example may take, on a machine that is busy."""
 SAYS = {
     "anchors.py": r"related to the same 100\n(epoch \d: rrkd 0\.\d+ in .* s\n){3}",
+    "huggingface_trainer.py": r"(step \d: loss \d+\.\d+\n){4}saved by its own names\n",
+    "lightning_module.py": r"validation_top1 \d+\.\d %; the checkpoint holds no teacher\n",
     "own_loss.py": r"loss 0\.\d+; gradient of length 0\.\d+ to the student\n.*: 0\.0000\n",
     "plain_loop.py": r"(step \d: loss \d+\.\d+\n){8}",
     "readme.py": r"1 {'sp': \d.*, 'rrkd': \d.*}\n",
@@ -46,6 +48,11 @@ def test_every_example_is_run() -> None:
 def test_example_runs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     if name == "plain_loop.py":
         pytest.importorskip("timm")
+    if name == "huggingface_trainer.py":
+        pytest.importorskip("transformers")
+        pytest.importorskip("accelerate")
+    if name == "lightning_module.py":
+        pytest.importorskip("lightning")
     began = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
         runpy.run_path(str(EXAMPLES / name), run_name="__main__")

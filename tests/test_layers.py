@@ -10,15 +10,18 @@ import relatum
 
 PACKAGE = Path(relatum.__file__).parent
 ORDER = [
-    *["faults", "spelling"],
-    *["types", "imports", "precision", "blocks", "relations", "divergences", "memory", "world"],
+    *["faults", "spelling", "teacher_names"],
+    *["types", "views", "imports", "precision", "blocks", "relations", "divergences", "memory", "world"],
     *["profiling", "together", "last_words", "launch", "taps", "folding", "sharding"],
     *["discovery", "speed"],
-    *["schedules", "models", "data", "datasets", "losses", "objective", "teachers", "distiller"],
+    *["schedules", "models", "data", "datasets", "losses", "objective", "teachers", "tables"],
+    *["several", "distiller"],
     *[
         "accumulate",
         "tally",
         "replay",
+        "gradient_norms",
+        "balance",
         "fit",
         "evaluate",
         "foreign_weights",
@@ -29,11 +32,13 @@ ORDER = [
         "grammar",
         "recipes",
         "record",
+        "trackers",
         "run",
+        "inspection",
         "bench",
         "report",
     ],
-    *["doctor", "export", "integrations"],
+    *["tune", "doctor", "export", "integrations"],
 ]
 ABOVE = {"__init__", "__main__", "cli"}
 # Within the order, and still none of their business: a loss sees tensors, a report never trains.

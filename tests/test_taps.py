@@ -370,7 +370,8 @@ def test_found_taps_step_back_over_dropout_and_leave_the_network_as_it_was() -> 
     network = Small()
     before = copy.deepcopy(network.state_dict())
     taps = find_taps(network, IMAGES)
-    assert taps == {"embedding": Tap("dropout", "input"), "maps": Tap("relu")}
+    places = {"embedding": Tap("dropout", "input"), "maps": Tap("relu"), "stage1": Tap("relu")}
+    assert taps == {**places, "stages": (Tap("relu"),)}
     assert network.training
     assert not any(module._forward_hooks for module in network.modules())
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
@@ -387,7 +388,8 @@ def test_taps_of_a_network_that_is_tapped_already() -> None:
 def test_a_network_without_a_classifier_is_its_own_embedding() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     taps = find_taps(network, IMAGES)
-    assert taps == {"embedding": Tap(""), "maps": Tap("1")}
+    places = {"embedding": Tap(""), "maps": Tap("1"), "stage1": Tap("1")}
+    assert taps == {**places, "stages": (Tap("1"),)}
     captured = Tapped(network, taps)(IMAGES)
     assert captured.read("embedding") is captured.output
 
@@ -400,7 +402,7 @@ FOUND = {
     "timm/resnet18": ("fc", "layer4", 512),
     "timm/mobilenetv3_small_050": ("classifier", "blocks", 1024),
     "timm/convnext_atto": ("head.fc", "norm_pre", 320),
-    "timm/vit_tiny_patch16_224": ("head", None, 192),
+    "timm/vit_tiny_patch16_224": ("head", "norm", 192),
     "torchvision/resnet18": ("fc", "layer4", 512),
     "torchvision/mobilenet_v2": ("classifier.1", "features", 1280),
     "torchvision/mobilenet_v3_small": ("classifier.3", "features", 1024),  # drops in place
@@ -416,8 +418,10 @@ def test_taps_found_in_foreign_networks(name: str) -> None:
     images = torch.rand(2, 3, 64, 64)
     path, maps, width = FOUND[name]
     taps = find_taps(network, images)
-    assert set(taps) == ({"embedding", "maps"} if maps else {"embedding"})
-    assert taps.get("maps") == (Tap(maps) if maps else None)
+    found = taps["maps"]
+    assert isinstance(found, Tap)
+    assert found.place == (maps, "output")
+    assert isinstance(taps["stages"], tuple)
 
     tapped = Tapped(network, taps)
     assert set(tapped(images).taps) == set(taps)  # in training too nothing overwrites them
@@ -426,5 +430,4 @@ def test_taps_found_in_foreign_networks(name: str) -> None:
         embedding = one(captured.read("embedding"))
         assert embedding.shape == (2, width)
         torch.testing.assert_close(network.get_submodule(path)(embedding), captured.output)
-    if maps:
-        assert one(captured.read("maps")).shape[2:] == (2, 2)
+    assert one(captured.read("maps")).shape[2:] == ((4, 4) if "vit" in name else (2, 2))

@@ -17,9 +17,11 @@ if typing.TYPE_CHECKING:
     from relatum.recipes.recipe import Recipe
     from relatum.record import Record
     from relatum.report.page import write_report
+    from relatum.several import Teachers
+    from relatum.tables import EmbeddingTable
     from relatum.tally import NotFinite
     from relatum.taps import Tap, Tapped
-    from relatum.teachers import Teacher
+    from relatum.teachers import CachedTeacher, Teacher
     from relatum.types import Batch, Captured, Fault, Input
     from relatum.weights import load_weights, save_weights
 
@@ -35,7 +37,9 @@ _HOMES = {
     "report.page": ("write_report",),
     "tally": ("NotFinite",),
     "taps": ("Tap", "Tapped"),
-    "teachers": ("Teacher",),
+    "several": ("Teachers",),
+    "tables": ("EmbeddingTable",),
+    "teachers": ("CachedTeacher", "Teacher"),
     "types": ("Batch", "Captured", "Fault", "Input"),
     "weights": ("load_weights", "save_weights"),
 }
@@ -45,8 +49,10 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Batch",
     "Batches",
+    "CachedTeacher",
     "Captured",
     "Distiller",
+    "EmbeddingTable",
     "Epoch",
     "Fault",
     "Input",
@@ -59,6 +65,7 @@ __all__ = [
     "Tap",
     "Tapped",
     "Teacher",
+    "Teachers",
     "Term",
     "find_taps",
     "load",

@@ -212,6 +212,21 @@ class Saver:
         return dict(state)
 
 
+def about_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of its run; nothing where there is none, or it cannot be read.
+
+    On several processes all call it, and the first one reads.
+    """
+
+    def read() -> dict[str, Any]:
+        try:
+            return dict(torch.load(path, map_location="cpu", weights_only=True)["about"])
+        except Exception:  # whoever restores it says what is wrong
+            return {}
+
+    return together.by_first(read)
+
+
 def _packed(state: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(state, buffer)

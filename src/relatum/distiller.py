@@ -13,9 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 from relatum import world
 from relatum.objective import Anchors, Losses, Objective
 from relatum.profiling import labelled, region
+from relatum.several import Teachers, can_encode
 from relatum.sharding import shard_learner, sharded
 from relatum.taps import Tapped, at_rest
-from relatum.teachers import CachedTeacher, Teacher
+from relatum.teachers import Teacher, TeacherFromMemory
 from relatum.types import Batch, Captured, Fault, Images
 
 Around = Callable[[], AbstractContextManager[object]]
@@ -122,10 +123,10 @@ class Distiller:
         if anchors is not None and not objective.accepts("student_anchors"):
             raise Fault("anchors were given, but no term of the objective uses them")
         uses = objective.accepts("teacher") or objective.accepts("teacher_anchors")
-        if anchors is not None and uses and not isinstance(teacher, Teacher | CachedTeacher):
+        if anchors is not None and uses and not can_encode(teacher):
             raise Fault("anchors need a live teacher: they are encoded by both networks")
         _check_taps("student", objective, set(student.taps))
-        if isinstance(teacher, Teacher | CachedTeacher):
+        if isinstance(teacher, Teacher | TeacherFromMemory | Teachers):
             _check_taps("teacher", objective, set(teacher.taps), isinstance(teacher, Teacher))
         self.student = student
         self.objective = objective
@@ -167,12 +168,9 @@ class Distiller:
 
     def taught_anchors(self) -> Captured | None:
         """What the teacher says of fixed anchors: once, for neither of them can change."""
-        anchors = self.learner.anchors
-        if self.teacher is None:
-            return None
-        if anchors is not None and self._anchors_seen != anchors._version:
-            assert isinstance(self.teacher, Teacher | CachedTeacher)
-            self._taught_anchors = self.teacher.encode(anchors)
+        teacher, anchors = self.teacher, self.learner.anchors
+        if anchors is not None and can_encode(teacher) and self._anchors_seen != anchors._version:
+            self._taught_anchors = teacher.encode(anchors)
             self._anchors_seen = anchors._version  # moves when a checkpoint is loaded
         return self._taught_anchors
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from relatum import world
 from relatum.accumulate import accumulate
 from relatum.distiller import Distiller
+from relatum.gradient_norms import Norms, listening
 from relatum.objective import Losses
 from relatum.profiling import arriving, label, labelled, region
 from relatum.replay import Replay
@@ -44,6 +45,8 @@ class Epoch:
         steps: updates in this epoch.
         samples: how many samples they saw.
         seconds: that the pass took, what the caller did between epochs not counted.
+        gradient_norms: of every term at the first step, where they were asked for
+            (``relatum.gradient_norms``).
     """
 
     number: int
@@ -51,6 +54,7 @@ class Epoch:
     steps: int
     samples: int
     seconds: float
+    gradient_norms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ def fit(
     start: Position | None = None,
     saver: Saver | None = None,
     replay: Replay | None = None,
+    norms: Norms | None = None,
 ) -> Iterator[Epoch]:
     """Train, and yield after every epoch: ``for epoch in fit(...): evaluate(...)``.
 
@@ -118,6 +123,9 @@ def fit(
         saver: keeps checkpoints while training.
         replay: plays steps from a recording of one, on a CUDA device; where that cannot be, it
             says so (``replay.obstacle``), and the training is as without it.
+        norms: filled, at the first step of every epoch, with the norm of each term's gradient;
+            the training stays the same, to the bit. Steps that are compiled, replayed or taken in
+            microbatches have none (``relatum.gradient_norms.obstacle``).
 
     Raises:
         NotFinite: a loss became infinite or not a number; says at which step, in which term.
@@ -127,6 +135,8 @@ def fit(
     position = start or Position()
     step_of = _Step(distiller, optimizer, schedule, precision, microbatch)
     epoch_of, update = _by(step_of, batches, replay)
+    if replay is not None and replay.obstacle is None:
+        norms = None
     label(teacher=distiller.teacher)
     label(**{f"losses/{name}": loss for name, loss in distiller.objective.losses.items()})
     steps = len(batches)
@@ -139,13 +149,16 @@ def fit(
             for step, batch in enumerate(arriving(epoch_of(number, first)), start=first):
                 with region("step"):
                     step_of.at(((number - 1) * steps + step) / (epochs * steps))
+                    step_of.norms = None if step else norms
                     tally.add(*update(batch), batch.whole)
+                    if norms is not None and not step:
+                        tally.first = norms.named()
                 if saver is not None and saver.due():
                     _save(saver, tally, number, step + 1)
             with region("wait"):
                 means, samples = tally.means()
             seconds = time.perf_counter() - began
-            yield Epoch(number, means, steps, samples, seconds)
+            yield Epoch(number, means, steps, samples, seconds, tally.first_values())
             if saver is not None:
                 with region("checkpoint"):
                     saver.epoch_ended(Position(number + 1))
@@ -184,7 +197,8 @@ class _Step:
         self._schedule, self._precision = schedule, precision
         self._microbatch = microbatch
         self._factor: float | None = None
-        self._norms = _norms(distiller.student.network)
+        self._layers = _norms(distiller.student.network)
+        self.norms: Norms | None = None
         optimizer.zero_grad(set_to_none=True)  # what somebody's backward left behind
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", float(group["lr"]))
@@ -216,7 +230,7 @@ class _Step:
         with region("update"):
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
-        world.average(_statistics(self._norms))
+        world.average(_statistics(self._layers))
         return {**losses.parts, **losses.diagnostics}, len(losses.parts)
 
     def _backward(self, batch: Batch) -> Losses:
@@ -231,9 +245,12 @@ class _Step:
                 with region("backward"):  # but for the networks and the terms, which say so
                     return accumulate(self._distiller, batch, self._microbatch, cast)
         self._distiller.spread(batch, cast)
-        with cast():
+        listens = nullcontext() if self.norms is None else listening(self._distiller)
+        with cast(), listens as heard:
             losses = self._distiller.losses(batch)
         with region("backward"):
+            if self.norms is not None and heard is not None:
+                heard.take(self.norms)
             losses.total.backward()  # type: ignore[no-untyped-call]
         return losses
 

@@ -84,13 +84,13 @@ def _pairs(tapped: Tapped, images: Images) -> list[Pair]:
     finally:
         for handle in handles:
             handle.remove()
-    between = {tap for each in tapped.taps.values() for tap in _each(each)}
+    between = {tap.place for each in tapped.taps.values() for tap in _each(each)}
     layers = Counter(layer for layer, _ in found)
     return [
         (layer, norm)
         for layer, norm in found
         if runs[layer] == runs[norm] == layers[layer] == 1
-        and not between & {Tap(layer, "output"), Tap(norm, "input")}
+        and not between & {(layer, "output"), (norm, "input")}
     ]
 
 

@@ -1,10 +1,12 @@
 """The names of methods: ``+`` joins methods and losses, ``=`` weighs them, ``@`` names the tap.
 
-So ``sp=3000+my_file:Mine@maps=25`` is a method; ``&`` joins several taps of one loss, and
-cross-entropy with the labels, at weight 1 wherever there are labels, is called ``ce``.
+So ``sp=3000+my_file:Mine@maps=25`` is a method; ``&`` joins several taps of one loss, brackets
+change what a loss is built with (``kd(temperature=2)``), and cross-entropy with the labels, at
+weight 1 wherever there are labels, is called ``ce``.
 """
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import replace
 
 from torch import nn
@@ -12,8 +14,10 @@ from torch import nn
 from relatum import spelling
 from relatum.imports import from_path
 from relatum.methods import METHODS, TASK, Setting, Stage, task
+from relatum.methods.each_teacher import each_teacher
+from relatum.methods.options import built_with, check_options
 from relatum.objective import Objective, Term
-from relatum.schedules import Schedule
+from relatum.schedules import weighed
 from relatum.spelling import Part as Part
 from relatum.types import Fault, first_line
 
@@ -28,7 +32,11 @@ def parse(text: str) -> tuple[Part, ...]:
         >>> parse("sp=3000+kd")
         (Part(name='sp', on=None, weight=3000.0), Part(name='kd', on=None, weight=None))
     """
-    return spelling.parse(text, _families())
+    parts = spelling.parse(text, _families())
+    for part in parts:
+        if part.name in METHODS:
+            check_options(part.name, METHODS[part.name].loss, part.options)
+    return parts
 
 
 def split(text: str) -> list[str]:
@@ -37,7 +45,10 @@ def split(text: str) -> list[str]:
     Raises:
         Fault: one of them is empty, twice there, or unknown.
     """
-    return spelling.split(text, _families())
+    names = spelling.split(text, _families())
+    for name in names:
+        parse(name)
+    return names
 
 
 def _families() -> dict[str, str]:
@@ -57,7 +68,7 @@ def stages(text: str, setting: Setting) -> tuple[Stage, ...]:
     parts = parse(text)
     bare = parts[0]
     if len(parts) == 1 and bare.weight is None and ":" not in bare.name:
-        return METHODS[bare.name](replace(setting, on=bare.on))
+        return _of_all(bare, setting)
     if any(part.name == TASK for part in parts) and not setting.supervised:
         raise Fault(f"method {text!r}: cross-entropy needs labels and a student with logits")
     weights = [part.weight for part in parts if part.name == TASK]
@@ -87,25 +98,47 @@ def adopts(text: str) -> str | None:
 
 def _joined(part: Part, setting: Setting) -> tuple[tuple[Stage, ...], dict[str, Term]]:
     """The stages before a method's last one, and the terms of that, weighed."""
+    if setting.shares:
+        before, _ = _joined(part, replace(setting, shares=()))
+
+        def terms_of(some: Setting) -> dict[str, Term]:
+            return _joined(part, replace(some, shares=()))[1]
+
+        return before, each_teacher(part.name, setting, terms_of)
     if ":" in part.name:
         name, term = _custom(part, setting)
         return (), {name: term}
-    *before, last = METHODS[part.name](replace(setting, on=part.on))
+    *earlier, last = _built(part, setting)
     weight = 1.0 if part.name == "kd" and part.weight is None else part.weight
     terms = {name: term for name, term in last.objective.terms.items() if name != TASK}
     if weight is not None:
         if not terms:
             raise Fault(f"{part.name} only initialises the student, it takes no weight")
         first = next(iter(terms))
-        terms[first] = replace(terms[first], weight=_weighed(terms[first].weight, weight))
-    return tuple(before), terms
+        terms[first] = replace(terms[first], weight=weighed(terms[first].weight, weight))
+    return tuple(earlier), terms
 
 
-def _weighed(usual: float | Schedule, weight: float) -> float | Schedule:
-    """The weight asked for; where the usual one changes, as a warm-up does, it ends there."""
-    if not callable(usual):
-        return weight
-    return lambda progress: weight * usual(progress) / usual(1.0)
+def _of_all(part: Part, setting: Setting) -> tuple[Stage, ...]:
+    """A method's stages; where several teachers teach, with a term for each that needs it."""
+    built = _built(part, setting)
+    if not setting.shares:
+        return built
+
+    def of_stage(place: int) -> Objective:
+        def terms_of(some: Setting) -> Mapping[str, Term]:
+            return _built(part, some)[place].objective.terms
+
+        return Objective(**each_teacher(part.name, setting, terms_of))
+
+    return tuple(replace(stage, objective=of_stage(place)) for place, stage in enumerate(built))
+
+
+def _built(part: Part, setting: Setting) -> tuple[Stage, ...]:
+    """A method's stages, its loss built with the options that are asked for."""
+    method = METHODS[part.name]
+    with built_with(method.loss, part.options):
+        return method(replace(setting, on=part.on))
 
 
 def _free(name: str, part: Part, taken: dict[str, Term]) -> str:
@@ -124,10 +157,15 @@ def check_own(text: str) -> None:
     """
     for part in parse(text):
         if ":" in part.name:
-            _own(part.name)
+            own_loss(part.name)
 
 
-def _own(name: str) -> type[nn.Module]:
+def own_loss(name: str) -> type[nn.Module]:
+    """A user's own loss by the path of its class, imported.
+
+    Raises:
+        Fault: it cannot be imported, or is no module.
+    """
     try:
         made = from_path(name)
     except Fault:
@@ -142,7 +180,7 @@ def _own(name: str) -> type[nn.Module]:
 
 def _custom(part: Part, setting: Setting) -> tuple[str, Term]:
     """A user's own loss, built with the widths that its constructor asks for."""
-    made = _own(part.name)
+    made = own_loss(part.name)
     wants = inspect.signature(made).parameters
     on = part.on or "embedding"
     own = replace(setting, on=on)
@@ -150,6 +188,8 @@ def _custom(part: Part, setting: Setting) -> tuple[str, Term]:
     have: dict[str, object] = {"samples": setting.samples, "classes": setting.classes}
     if {"student_dim", "teacher_dim"} & set(wants):
         have["student_dim"], have["teacher_dim"] = own.widths(on)
+    check_options(part.name, made, part.options)
+    have |= part.options
     missing = [
         name
         for name, each in wants.items()

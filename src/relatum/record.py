@@ -16,8 +16,16 @@ from relatum.types import Fault
 from relatum.weights import write
 
 NAME, FAILURE = "record.json", "failure.json"
+WATCHED = {
+    **{"top1": "top1", "knn": "knn", "linear": "probe", "retrieval": "map"},
+    **{"neighbours": "neighbours", "agreement": "agreement", "gap": "gap_cosine"},
+}
+"""The metric that a row has, for what a recipe's ``watch`` and ``best_by`` call it."""
 # Without "constants" an infinite diagnostic is written as null, which cannot be read again.
 WRITTEN = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+GRADIENT_NORM = "gradient_norm_"
+"""What stands before the name of a term, where a row has the norm of its gradient."""
 
 
 class Row(BaseModel):
@@ -32,7 +40,8 @@ class Row(BaseModel):
     """Means over the samples, every term before its weight."""
     metrics: dict[str, float] = {}
     """Measured on the validation part (``validation_…``), where there is one, and on the test
-    images (``test_top1``), where the recipe watches them."""
+    images (``test_top1``), where the recipe watches them; and where they were asked for, norms of
+    gradients at the first step (``gradient_norm_TERM``: at the embedding, or as ``TERM@TAP``)."""
     steps: int
     samples: int
     seconds: float
@@ -48,6 +57,10 @@ class TeacherRecord(BaseModel):
     parameters: int
     metrics: dict[str, float]
     """On the same test images as the student: measured now, or by the run that trained it."""
+    share: float = 1.0
+    """What it counts among several teachers."""
+    members: tuple["TeacherRecord", ...] = ()
+    """Each of them, where these are several teachers together."""
 
 
 class Record(BaseModel):
@@ -79,6 +92,8 @@ class Record(BaseModel):
     rows: tuple[Row, ...]
     metrics: dict[str, float]
     teacher: TeacherRecord | None = None
+    weights: dict[str, float] = {}
+    """Of the terms, by name, where the recipe has them balanced."""
     begin_sha256: str = ""
     """Of the weights that the student began with; empty where it began at random."""
     best_epoch: int | None = None

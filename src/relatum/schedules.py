@@ -43,3 +43,10 @@ def warmup(until: float, then: Schedule) -> Schedule:
     return lambda progress: (
         progress / until if progress < until else then((progress - until) / (1 - until))
     )
+
+
+def weighed(usual: float | Schedule, weight: float) -> float | Schedule:
+    """The weight asked for; where the usual one changes, as a warm-up does, it ends there."""
+    if not callable(usual):
+        return weight
+    return lambda progress: weight * usual(progress) / usual(1.0)

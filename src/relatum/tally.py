@@ -36,6 +36,8 @@ class Tally:
         self._table: Tensor | None = state.get("table")
         self._sums: Tensor | None = state.get("sums")
         self._arriving: tuple[Tensor, int, Any] | None = None
+        self.first: dict[str, Tensor] = dict(state.get("first", {}))
+        """What was noted of the first step alone, by name: 0-d tensors."""
 
     def state(self) -> dict[str, Any]:
         """All of it, to go on from: resumed means have the same bits."""
@@ -48,6 +50,7 @@ class Tally:
             "averaged": self._averaged,
             "table": self._table,
             "sums": self._sums,
+            "first": self.first,
         }
 
     def add(self, values: Mapping[str, Tensor], terms: int, size: int) -> None:
@@ -154,3 +157,10 @@ class Tally:
         self._look_at_sent()
         assert self._sums is not None
         return dict(zip(self._names, (self._sums / self._seen).tolist(), strict=True)), self._seen
+
+    def first_values(self) -> dict[str, float]:
+        """What was noted of the first step, read at the end of the epoch, in one transfer."""
+        if not self.first:
+            return {}
+        values: list[float] = torch.stack(list(self.first.values())).tolist()
+        return dict(zip(self.first, values, strict=True))

@@ -12,13 +12,23 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from relatum.types import Captured, Fault, Images, Input, Shapes, Value
+from relatum.views import View
 
 
 class Tap(NamedTuple):
-    """A place in a network: what enters or what leaves one of its submodules."""
+    """A place in a network: what enters or what leaves one of its submodules.
+
+    A view lays out what is there: tokens, or channels that come last, as a map.
+    """
 
     path: str
     at: Literal["input", "output"] = "output"
+    view: View = View()
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where it is, however it is laid out."""
+        return self.path, self.at
 
 
 Taps = Mapping[str, Tap | tuple[Tap, ...]]
@@ -103,6 +113,7 @@ class Tapped(nn.Module):
     def _catch(self, tap: Tap, value: Any) -> None:
         if not self._listening:  # the network was called by itself, or through other taps
             return
+        value = tap.view.pick(value)
         if tap in self._caught:
             raise Fault(
                 f"tap {tap.path!r}: this submodule runs more than once in a forward pass, so its"
@@ -211,7 +222,7 @@ class Tapped(nn.Module):
                 f"tap {name!r}: a later layer overwrites {tap.path!r} in place; tap that layer's"
                 " output, or build the network with inplace=False"
             )
-        return value
+        return tap.view(value)
 
 
 def _places(taps: Taps) -> Iterator[tuple[str, Tap]]:

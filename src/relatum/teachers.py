@@ -151,49 +151,36 @@ class Remembered(Protocol):
         ...
 
 
-class CachedTeacher:
-    """A teacher that says from memory what it said once of every sample of a set.
+class TeacherFromMemory:
+    """Says what is known of every sample of a set: it reads ``indices`` and ``view``, no images.
 
-    It reads a batch's ``indices`` and ``view``, never its images. It waits for the device once an
-    epoch at most, where values lie on disk and indices on a GPU: the order that those are a part of
-    then comes to the host.
+    It waits for the device once an epoch at most, where values lie on disk and indices on a GPU:
+    the order that those are a part of then comes to the host.
 
     Args:
-        live: the teacher that said it. It still speaks for itself of what is not of the set:
-            fixed anchors, images to evaluate on.
-        values: what it said, by the names of taps; ``"output"`` is what the network returned.
+        values: what it says, by the names of taps; ``"output"`` is what a network returns.
         samples: of the set.
         views: in how many ways each was augmented; in one, any ``view`` is that.
 
     Raises:
-        Fault: in the constructor, a name is none of the live teacher's taps; when called, a view
-            that it does not know, or an index beyond the set (on a GPU, torch stops there).
+        Fault: when called, a view that it does not know, or an index beyond the set (on a GPU,
+            torch stops there).
     """
 
-    def __init__(
-        self, live: Teacher, values: Mapping[str, Remembered], samples: int, views: int = 1
-    ) -> None:
-        for name in values:
-            if name != "output" and name not in live.taps:
-                has = ", ".join(live.taps) or "none"
-                raise Fault(f"the teacher remembers {name!r}, which is none of its taps: {has}")
-        self.live, self.values = live, dict(values)
+    def __init__(self, values: Mapping[str, Remembered], samples: int, views: int = 1) -> None:
+        self.values = dict(values)
         self.samples, self.views = samples, views
         self._order: tuple[Tensor, int, Tensor] | None = None
 
     @property
     def taps(self) -> frozenset[str]:
-        """The names of what is remembered, ``"output"`` among them."""
+        """The names of what is known, ``"output"`` among them."""
         return frozenset(self.values)
 
     @property
     def replays(self) -> bool:
         """Whether one call is a function of tensors on the device, which a CUDA graph can hold."""
-        return all(each.device == self.live.tapped.mean.device for each in self.values.values())
-
-    def encode(self, images: Images) -> Captured:
-        """What the live teacher says about images in [0, 1]."""
-        return self.live.encode(images)
+        return all(each.device.type == "cuda" for each in self.values.values())
 
     def __call__(self, batch: Batch) -> Captured:
         """What it said about the samples of a batch."""
@@ -235,3 +222,38 @@ class CachedTeacher:
             self._order = known = order, order._version, order.cpu()
         start = indices.storage_offset() - order.storage_offset()
         return known[2][start : start + len(indices)]
+
+
+class CachedTeacher(TeacherFromMemory):
+    """A teacher that says from memory what it said once of every sample of a set.
+
+    Args:
+        live: the teacher that said it. It still speaks for itself of what is not of the set:
+            fixed anchors, images to evaluate on.
+        values: what it said, by the names of taps; ``"output"`` is what the network returned.
+        samples: of the set.
+        views: in how many ways each was augmented; in one, any ``view`` is that.
+
+    Raises:
+        Fault: in the constructor, a name is none of the live teacher's taps; when called, as
+            ``TeacherFromMemory``.
+    """
+
+    def __init__(
+        self, live: Teacher, values: Mapping[str, Remembered], samples: int, views: int = 1
+    ) -> None:
+        for name in values:
+            if name != "output" and name not in live.taps:
+                has = ", ".join(live.taps) or "none"
+                raise Fault(f"the teacher remembers {name!r}, which is none of its taps: {has}")
+        super().__init__(values, samples, views)
+        self.live = live
+
+    @property
+    def replays(self) -> bool:
+        """As of ``TeacherFromMemory``: its values lie where it does."""
+        return all(each.device == self.live.tapped.mean.device for each in self.values.values())
+
+    def encode(self, images: Images) -> Captured:
+        """What the live teacher says about images in [0, 1]."""
+        return self.live.encode(images)

@@ -54,7 +54,7 @@ def test_folders_that_are_no_set(here: Path, refused: Refused) -> None:
         Image.new("RGB", (12, 12), (number, 0, 0)).save(images / f"{number}.png")
     (images / "5.png").write_bytes((images / "5.png").read_bytes()[:40])
     line = refused("distill", "--data", "images/", "--method", "rrkd", "--no-baseline")
-    assert "5.png: does not decode" in line
+    assert "1 of 9 images of folder:images cannot be read: 5.png (" in line
     assert sorted(each.name for each in here.iterdir()) == ["empty", "images"]
 
 

@@ -108,3 +108,18 @@ def test_cut_of_balanced_classes_is_balanced() -> None:
 def test_cut_refuses_empty_parts(share: float) -> None:
     with pytest.raises(Fault):
         cut(resident(), share, seed=0)
+
+
+def test_names_and_places_go_along() -> None:
+    """What is cut and taken, again and again, is known by its file and by its place in the whole."""
+    names = tuple(f"{each}.jpg" for each in range(20))
+    whole = Resident(torch.zeros(20, 1, 4, 4, dtype=torch.uint8), names=names)
+    rest, part = cut(whole, 0.25, 0)
+    some = rest.take(torch.tensor([3, 0])).to("cpu")
+    for each in (rest, part, some):
+        assert each.places is not None
+        assert each.names == tuple(names[place] for place in each.places.tolist())
+    assert rest.names is not None
+    assert some.names == (rest.names[3], rest.names[0])
+    with pytest.raises(Fault, match="2 images have 1 names; give each one"):
+        Resident(whole.images[:2], names=("a",))

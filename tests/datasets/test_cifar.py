@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from relatum.data import Resident
+from relatum.data import ImageSet
 from relatum.datasets import cifar, load
 from relatum.datasets.cifar import CIFAR10, CIFAR100, Family
 from relatum.types import Fault
@@ -159,7 +159,7 @@ def test_sums_are_torchvisions(family: Family) -> None:
     assert list(family.files["test"].items()) == [tuple(each) for each in kind.test_list]
 
 
-def digest(data: Resident) -> str:
+def digest(data: ImageSet) -> str:
     """Of the images as samples × height × width × channels, followed by the labels."""
     assert data.labels is not None
     hashed = hashlib.sha256(data.images.permute(0, 2, 3, 1).contiguous().numpy().tobytes())

@@ -47,7 +47,7 @@ def test_with_split_and_classes(tmp_path: Path, test: str) -> None:
     assert labels(data, "test") == [1, 1]
     assert data.train.shape == (3, 64, 64)
     assert data.mean == (0.485, 0.456, 0.406)
-    assert data.note == f"test part: {test}/"
+    assert data.note == f"test part: {test}/; held in memory"
 
 
 def test_test_goes_before_val(tmp_path: Path) -> None:
@@ -162,13 +162,18 @@ def test_an_image_that_does_not_decode_is_named(tmp_path: Path, data: bytes) -> 
     fill(tmp_path, {"a": 3, "b": 3})
     bad = tmp_path / "b" / "004.png"
     bad.write_bytes(data)
-    assert fault(tmp_path).startswith(f"{bad}: does not decode as an image")
+    reason = "no image of a known format" if data else "an empty file"
+    said = fault(tmp_path)
+    assert said.startswith(
+        f"1 of 6 images of folder:{tmp_path} cannot be read: b/004.png ({reason})"
+    )
+    assert said.endswith("mend or remove them, or leave them out (--skip-broken)")
 
 
 def test_a_broken_link_is_named(tmp_path: Path) -> None:
     fill(tmp_path, {"a": 3, "b": 3})
     os.symlink(tmp_path / "gone", tmp_path / "b" / "x.jpg")
-    assert fault(tmp_path).startswith(f"{tmp_path / 'b' / 'x.jpg'}: is a link that leads nowhere")
+    assert "cannot be read: b/x.jpg (a link that leads nowhere); mend" in fault(tmp_path)
 
 
 def test_remembered_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,11 +183,11 @@ def test_remembered_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.Mon
     before = load(str(path))
     calls: list[Path] = []
 
-    def counted(file: Path, size: int) -> torch.Tensor:
+    def counted(file: Path, size: int, name: str = "") -> torch.Tensor:
         calls.append(file)
-        return picture(file, size)
+        return picture(file, size, name)
 
-    monkeypatch.setattr("relatum.datasets.picture.picture", counted)
+    monkeypatch.setattr("relatum.datasets.originals.picture", counted)
     assert torch.equal(load(str(path)).train.images, before.train.images)
     assert not calls
     paint(path / "a" / "000.png", red=200)

@@ -89,7 +89,7 @@ def test_the_usual_students_keep_what_is_theirs() -> None:
 
 def test_a_path_is_a_set_too() -> None:
     recipe = benchmark("./photos", "t", "resnet8", "kd")
-    assert (recipe.dataset, recipe.image_size) == ("./photos", 64)
+    assert (recipe.dataset, recipe.image_size) == ("./photos", None)
 
 
 def test_the_gentle_rate_belongs_to_the_protocol() -> None:

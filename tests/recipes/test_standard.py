@@ -55,5 +55,5 @@ def test_a_path_means_a_folder() -> None:
     for path in ("folder:/some/where", "./photos"):
         teacher, student = standard(path)
         assert teacher.dataset == student.dataset == path
-        assert student.image_size == 64
+        assert student.image_size is None
     assert standard("cifar10")[1].dataset == "cifar10"

@@ -46,6 +46,27 @@ def test_validation_comes_before_losses(make: Make) -> None:
     assert "from 91 to 91" in picture.alt
 
 
+def test_what_was_watched_is_drawn_after_the_primary_one(make: Make) -> None:
+    first = {"validation_top1": 90.0, "validation_recall_1": 80.0, "validation_gap_gram": 0.4}
+    then = first | {"validation_gap_cosine": 0.5, "validation_knn": 85.0}
+    [one, two] = rows([2.0, 1.0], metrics=first)
+    record = make("sp", rows=(one, two.model_copy(update={"metrics": then})))
+    watching = record.recipe.but(validation=0.1, watch=("gap", "knn", "agreement"))
+    told = course(summarise([record.model_copy(update={"recipe": watching})]))
+    assert [picture.caption for picture in told] == [
+        *("validation top1", "validation kNN", "validation relation gap, less is better")
+    ]
+    assert "from 0.5 to 0.5" in told[2].alt  # measured after one of the two epochs
+
+
+def test_norms_of_gradients_have_a_picture_for_each_method(make: Make) -> None:
+    held = {"gradient_norm_task": 2.0, "gradient_norm_sp@maps": 0.5}
+    sp = rows([2.0, 1.0], metrics=held)
+    told = course(summarise([make("none", rows=rows([2.0, 1.0])), make("sp", rows=sp)]))
+    assert [each.caption for each in told] == ["loss: task", "sp: norm of each term's gradient"]
+    assert "task from 2 to 2; sp@maps from 0.5 to 0.5" in told[1].alt
+
+
 def test_terms_of_a_later_stage(make: Make) -> None:
     record = make("fsp", rows=rows([2.0, 1.0], term="fsp") + rows([0.5], term="task"))
     told = [picture.alt for picture in course(summarise([record]))]

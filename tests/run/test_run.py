@@ -16,7 +16,7 @@ from relatum.recipes.recipe import Recipe
 from relatum.record import Record
 from relatum.run import Silent, run
 from relatum.run.again import evaluate_again
-from relatum.run.claim import FILES
+from relatum.run.claim import FILES, TRACKING
 from relatum.run.prepare import prepare
 from relatum.run.profiled import FILES as PROFILED
 from relatum.tally import NotFinite
@@ -28,7 +28,7 @@ from tests.run.runs import CPU, equal, numbers, weights, wrong
 def test_what_it_leaves_behind(recipe: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "new" / "run"
     record = run(recipe.but(validation=0.1), out, label="mine")
-    later = {"report.html", "maps.safetensors", *PROFILED}  # by a report, and by --profile
+    later = {"report.html", "maps.safetensors", TRACKING, *PROFILED}  # by a report, by options
     assert {path.name for path in out.iterdir()} == set(FILES) - later
     assert Recipe.read(out / "recipe.json") == recipe.but(validation=0.1)
     assert Record.load(out) == record

@@ -73,6 +73,7 @@ class Attempt:
                 display=_Telling(tell),
                 alter=self.cell.alter,
                 beside=beside,
+                track=self.cell.track,
             )
         except Taken:
             return Result(Outcome("elsewhere"))

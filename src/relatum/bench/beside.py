@@ -19,6 +19,7 @@ OWN = {
     *("method", "student", "begin", "dropout", "anchors", "anchor_count", "microbatch"),
     *("epochs", "scale", "learning_rate", "momentum", "nesterov", "weight_decay"),
     *("schedule", "milestones", "probes", "watch_test", "teacher"),
+    *("watch", "watch_every", "best_by", "gradient_norms"),
 }
 """Fields of a recipe in which trainings beside each other may differ; a teacher they have in
 common, or have none."""

@@ -22,7 +22,10 @@ from relatum.types import Fault, first_line
 
 SLACK = 2
 """Tasks that wait at the cluster's door, so that one that can grow sees that it should."""
-TOLD = ("RELATUM_DATA",)
+TOLD = (
+    *("RELATUM_DATA", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"),
+    *("WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_BASE_URL"),
+)
 """Variables of the driver's environment that its tasks shall know."""
 REFRESH = 10.0
 """Seconds for which the size of the cluster is taken to stay the same."""

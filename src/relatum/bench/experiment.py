@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from relatum.recipes.recipe import Recipe
 from relatum.record import Record
 from relatum.run import Display, Silent, run
 from relatum.run.claim import FILES, RECIPE
+from relatum.run.sizes import settled
 from relatum.tally import NotFinite
 from relatum.types import Fault
 
@@ -30,6 +31,7 @@ class Cell:
         recipe: what is run.
         alter: done to the distiller before it trains.
         teacher: the network that teaches, by name, where an experiment has several.
+        track: trackers that are told of it, by name.
     """
 
     folder: str
@@ -37,6 +39,13 @@ class Cell:
     recipe: Recipe
     alter: Alteration | None = None
     teacher: str | None = None
+    track: tuple[str, ...] = ()
+
+
+def of_one_size(cells: Sequence[Cell]) -> list[Cell]:
+    """The same runs, with images of one size where that is not said and their networks differ."""
+    recipes = settled([cell.recipe for cell in cells])
+    return [replace(cell, recipe=each) for cell, each in zip(cells, recipes, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,7 @@ def run_all(
                 stop=stop,
                 display=display,
                 alter=cell.alter,
+                track=cell.track,
             )
         except NotFinite as error:
             failures.append(Failure(cell, str(error)))

@@ -16,7 +16,10 @@ from relatum.weights import write
 NAME = "bench.json"
 """What was asked for, in the folder of a benchmark."""
 ALONE, TEACHER = "none", "teacher"
-ALIKE = ("data_root", "image_size", "validation", "split_seed", "samples", "speed", "precision")
+ALIKE = (
+    *("data_root", "image_size", "memory", "skip_broken", "validation", "split_seed", "samples"),
+    *("speed", "precision"),
+)
 """What of a student's recipe holds for the training of its teacher too."""
 
 

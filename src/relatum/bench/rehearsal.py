@@ -56,6 +56,13 @@ def rehearse(
         _build(cell, device, download, _stand_in(cell, models, afresh))
 
 
+def stand_ins(cells: Sequence[Cell], out: Path) -> dict[str, str]:
+    """The networks that take the place of teachers that are not trained yet, by cell."""
+    models = {str(out / cell.folder): cell.recipe.student for cell in cells}
+    found = {cell.folder: _stand_in(cell, models) for cell in cells}
+    return {folder: name for folder, name in found.items() if name is not None}
+
+
 def _stand_in(cell: Cell, models: dict[str, str], afresh: bool = False) -> str | None:
     """The network that takes the place of a teacher of the experiment's own, not yet trained."""
     place = (cell.recipe.teacher or "").rpartition("@")[2]

@@ -100,19 +100,22 @@ def _words(setting: Mapping[str, Any]) -> str:
     )
 
 
-class _Heeding:
+class Heeding:
     """Keeps no checkpoint of a short training, but stops it when asked to."""
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
 
     def due(self) -> bool:
+        """Whether somebody asked to stop."""
         return self._stop.signum is not None
 
     def save(self, position: Position) -> None:
+        """Stop, if so."""
         self._stop.check()
 
     def epoch_ended(self, position: Position) -> None:
+        """Stop, if so."""
         self._stop.check()
 
 
@@ -132,7 +135,7 @@ def _score(recipe: Recipe, arm: Arm, device: torch.device, stop: Stop) -> float:
                 schedule,
                 own.epochs,
                 precision=ready.speed.precision,
-                saver=_Heeding(stop),
+                saver=Heeding(stop),
             ):
                 pass
         return _probe(ready, recipe.seed)

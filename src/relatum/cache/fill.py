@@ -154,7 +154,7 @@ def remember(
         with _alone(asking):
             _fill(asking)
     mapped = {name: store.open(name) for name in asking.names}
-    device = batches.data.images.device
+    device = batches.data.device
     fits = sum(each.bytes for each in mapped.values()) <= room_on(device)
     values = {name: held(each, device) if fits else each for name, each in mapped.items()}
     cached = CachedTeacher(teacher, values, samples, views)

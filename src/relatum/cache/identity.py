@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relatum.data import Batches, Resident
+from relatum.data import Batches, ImageSet, Stored
+from relatum.datasets.decoded import kept
 from relatum.types import Fault, Input
 
 FACTS = {
@@ -83,11 +84,27 @@ def identity_of(
     return Identity(facts)
 
 
-def digest_of(data: Resident) -> str:
-    """SHA-256 of a set's images, their order included; labels play no part."""
-    digest = hashlib.sha256(f"{tuple(data.images.shape)}".encode())
+def digest_of(data: ImageSet) -> str:
+    """SHA-256 of a set's images, their order included; labels play no part.
+
+    A streamed set has the one that it would have in memory: it is decoded once for that, and its
+    sum is remembered for as long as its files stay the same.
+    """
+    if not isinstance(data, Stored) or not data.key:
+        return _digest(data)
+    rows = hashlib.sha256(bytes_of(data.rows)).hexdigest()
+
+    def now() -> dict[str, Tensor]:
+        return {"digest": torch.frombuffer(bytearray.fromhex(_digest(data)), dtype=torch.uint8)}
+
+    known = kept(f"sum of {data.key.rpartition(', ')[0]}", f"{data.key} {rows}", now)
+    return bytes(known["digest"].tolist()).hex()
+
+
+def _digest(data: ImageSet) -> str:
+    digest = hashlib.sha256(f"{(len(data), *data.shape)}".encode())
     for first in range(0, len(data), 4096):  # so that no copy of a whole set is made
-        digest.update(bytes_of(data.images[first : first + 4096]))
+        digest.update(bytes_of(data.pixels(slice(first, first + 4096))))
     return digest.hexdigest()
 
 

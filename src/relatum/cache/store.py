@@ -21,6 +21,7 @@ from relatum.cache.shards import ROWS, Shard, read_shard
 from relatum.cache.values import Mapped
 from relatum.taps import Tap, Taps
 from relatum.types import Fault
+from relatum.views import View
 from relatum.weights import write
 
 FORMAT = 1
@@ -101,7 +102,7 @@ class Store:
         if tap == OUTPUT:
             return [[OUTPUT]]
         places = self.taps[tap]
-        return [list(each) for each in ((places,) if isinstance(places, Tap) else places)]
+        return [_words(each) for each in ((places,) if isinstance(places, Tap) else places)]
 
     def name(self, tap: str) -> str:
         """Of the folder of a tap. One of another place in the network is another tap."""
@@ -170,6 +171,11 @@ class Store:
                 f"the cache takes {in_words(needed)} more, and {there} has {in_words(free)} free;"
                 " name another folder, fewer views, or a method that reads no maps"
             )
+
+
+def _words(tap: Tap) -> list[str]:
+    """Of a place; a view is named where there is one, so that older shards keep their names."""
+    return list(tap.place) if tap.view == View() else [*tap.place, repr(tap.view)]
 
 
 def in_words(size: int) -> str:

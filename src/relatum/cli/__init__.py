@@ -11,13 +11,18 @@ import typer
 from relatum.cli.bench import bench
 from relatum.cli.cache import cache
 from relatum.cli.distill import distill
+from relatum.cli.doctor import doctor
 from relatum.cli.early import Checked
 from relatum.cli.evaluate import evaluate
+from relatum.cli.inspect import inspect
+from relatum.cli.export import export
 from relatum.cli.names import names
+from relatum.cli.push import push
 from relatum.cli.report import report
 from relatum.cli.reproduce import reproduce
 from relatum.cli.teach import teach
 from relatum.cli.transfer import transfer
+from relatum.cli.tune import tune
 
 app = typer.Typer(
     name="relatum",
@@ -30,12 +35,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(cls=Checked)(distill)
+app.command(cls=Checked)(doctor)
 app.command(cls=Checked)(teach)
 app.command(cls=Checked)(transfer)
 app.command(cls=Checked)(cache)
 app.command(cls=Checked)(evaluate)
+app.command(cls=Checked)(inspect)
+app.command(cls=Checked)(export)
+app.command(cls=Checked)(push)
 app.command(cls=Checked)(reproduce)
 app.command(cls=Checked)(bench)
+app.command(cls=Checked)(tune)
 app.command(name="list", cls=Checked)(names)
 app.command(cls=Checked)(report)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relatum.cli import options
+from relatum.cli import options, tracking
 
 if TYPE_CHECKING:
     from relatum.bench import Cell
@@ -97,11 +97,13 @@ def bench(
     out: options.Out = None,
     resume: options.Resume = False,
     data_root: options.DataRoot = None,
+    skip_broken: options.SkipBroken = False,
     download: options.Download = False,
     device: options.Device = "auto",
     speed: options.Speed = None,
     precision: options.Precision = None,
     cache: options.Cache = None,
+    track: tracking.Track = None,
 ) -> None:
     """Compare methods over pairs of networks and seeds, and write one table with all of them.
 
@@ -111,6 +113,7 @@ def bench(
     fails is reported, stops no other, and is tried again by the next --resume; one whose process
     somebody else stops goes on in another. Exit code 1 says that cells failed.
     """
+    from relatum.bench.experiment import of_one_size
     from relatum.bench.grid import Grid, given_of, pairs_of
     from relatum.types import Fault
 
@@ -118,6 +121,7 @@ def bench(
         raise Fault(f"--together is at least 1, got {together}")
     shared = {
         "data_root": str(data_root) if data_root else None,
+        "skip_broken": skip_broken or None,
         "samples": samples,
         "speed": speed,
         "precision": precision,
@@ -137,7 +141,7 @@ def bench(
     )
     name = dataset.rstrip("/").split("/")[-1].replace(":", "-")
     folder = out or Path("runs") / f"bench-{name}"
-    cells = grid.cells(folder)
+    cells = tuple(tracking.logged(of_one_size(grid.cells(folder)), track))
     _claim(folder, dataset, resume, {cell.folder for cell in cells})
     progress = _run(grid, cells, folder, lambda: _pool(workers, ray, device), download, together)
     _conclude(folder, grid, progress)

@@ -137,11 +137,17 @@ def _fill(
     from relatum.cache import in_words, remember, sizes
     from relatum.run.prepare import prepare
     from relatum.run.remembered import read_by, words_of
+    from relatum.teacher_names import several
     from relatum.teachers import Teacher
     from relatum.types import Fault
 
     names: set[str] = set()
     first = recipes[0]
+    if several(first.teacher):
+        raise Fault(
+            "a cache holds what one network says: a table holds that already, and of several"
+            " teachers nothing is stored"
+        )
     if first.augment and first.views is None:
         raise Fault(
             f"{', '.join(first.augment)} make another image every epoch; fix in how many ways each"

@@ -50,12 +50,14 @@ class Bars:
         self._progress = progress
         self._runs = progress.add_task("runs", total=runs) if runs > 1 else None
         self._steps: TaskID | None = None
+        self._label = ""
         self._noted: set[str] = set()
 
     def begin(self, label: str, steps: int, done: int) -> None:
         """A new bar."""
         if self._steps is not None:
             self._progress.remove_task(self._steps)
+        self._label = label
         self._steps = self._progress.add_task(label, total=steps, completed=done)
 
     def advance(self) -> None:
@@ -64,7 +66,9 @@ class Bars:
             self._progress.advance(self._steps)
 
     def epoch(self, row: Row, epochs: int) -> None:
-        """Nothing: the bar shows it."""
+        """What was measured on the validation part, beside the bar."""
+        if self._steps is not None and (found := validated(row)):
+            self._progress.update(self._steps, description=f"{self._label} {', '.join(found[:2])}")
 
     def note(self, text: str) -> None:
         """A line above the bars; what was noted of one run is not said again of the next."""
@@ -102,7 +106,8 @@ class Lines:
         if monotonic() - self._said > PLAIN_EVERY:
             self._said = monotonic()
             losses = " ".join(f"{name} {value:.4g}" for name, value in row.losses.items())
-            self._print(f"{self._label}: epoch {row.epoch} of {epochs}, {losses}")
+            said = ", ".join([f"epoch {row.epoch} of {epochs}", losses, *validated(row)])
+            self._print(f"{self._label}: {said}")
 
     def note(self, text: str) -> None:
         """A line; what was noted of one run is not said again of the next."""
@@ -118,6 +123,20 @@ class Lines:
         self._done += 1
         count = f"[{self._done}/{self._runs}] " if self._runs > 1 else ""
         self._print(f"{count}{line_of(record)}")
+
+
+def validated(row: Row) -> list[str]:
+    """What an epoch was measured to reach on the validation part, a few words for each."""
+    words = {
+        **{"top1": "top-1", "knn": "k-NN", "probe": "probe", "map": "mAP"},
+        **{"neighbours": "neighbours", "agreement": "agreement", "gap_cosine": "gap"},
+    }
+    found = {word: row.metrics.get(f"validation_{name}") for name, word in words.items()}
+    return [
+        f"{word} {value:.3f}" if word == "gap" else f"{word} {value:.1f} %"
+        for word, value in found.items()
+        if value is not None
+    ]
 
 
 def line_of(record: Record) -> str:

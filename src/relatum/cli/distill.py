@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relatum.cli import options, profiling
+from relatum.cli import options, profiling, tracking
 
 if TYPE_CHECKING:
     from relatum.bench import Cell, Failure
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 NOT_BESIDE_RECIPE = (
-    *("data", "teacher", "student", "method", "baseline", "labels", "seeds", "seed"),
+    *("data", "teacher", "student", "method", "baseline", "labels"),
 )
 
 
@@ -24,7 +24,8 @@ def distill(
         str | None,
         typer.Option(
             help="A run's folder, a weights file, MODEL@FILE (RepDistiller's and mdistiller's"
-            " checkpoints too), or a model to train first. [default: the set's]"
+            " checkpoints too), table:FILE of embeddings, several of these with weights (A,B=2),"
+            " or a model to train first. [default: the set's]"
         ),
     ] = None,
     student: Annotated[
@@ -45,6 +46,7 @@ def distill(
     seed: options.Seed = None,
     epochs: Annotated[int | None, typer.Option(help="[default: the set's]")] = None,
     scale: options.Scale = 1.0,
+    balance: options.Balance = None,
     recipe: Annotated[
         Path | None, typer.Option(help="Run this recipe.json again, instead of the options above.")
     ] = None,
@@ -53,6 +55,7 @@ def distill(
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     data_root: options.DataRoot = None,
+    skip_broken: options.SkipBroken = False,
     download: options.Download = False,
     device: options.Device = "auto",
     speed: options.Speed = None,
@@ -62,6 +65,7 @@ def distill(
     sync_batchnorm: options.SyncBatchnorm = False,
     cache: options.Cache = None,
     patience: options.Patience = options.PATIENCE,
+    track: tracking.Track = None,
     profile: profiling.Profile = False,
     profile_steps: profiling.Steps = None,
 ) -> None:
@@ -74,6 +78,7 @@ def distill(
     place = options.device_of(device)
     shared: dict[str, object] = {
         "data_root": str(data_root) if data_root else None,
+        "skip_broken": skip_broken or None,
         "speed": speed,
         "precision": precision,
         "epochs": epochs,
@@ -86,6 +91,7 @@ def distill(
     elsewhere = ("seed", "method", "teacher", "labels") if recipe is None else ()
     changes = options.changes_of(set_, ("scale", *elsewhere))
     changes |= {} if cache is None else {"cache": str(cache)}
+    changes |= {} if balance is None else {"balance": balance}
     made: _Wanted | None = None
     if recipe is None:
         numbers = options.seeds_of(seeds, seed, (0, 1, 2))
@@ -94,11 +100,14 @@ def distill(
     with profiling.profiling(profile, profile_steps), options.company(place, patience) as company:
         if made is None:
             assert recipe is not None
-            cells = _again(recipe, changes, shared, scale)
+            several = None if seeds is None and seed is None else options.seeds_of(seeds, seed, ())
+            cells = _again(recipe, changes, shared, scale, several)
             folder = out or Path("runs") / f"{cells[0].label}-again"
         else:
             cells = _cells(made, changes, shared, numbers, folder, download)
-        records, failures = options.train(
+        cells = tracking.logged(cells, track)
+        train = context.obj or options.train  # doctor looks at the runs instead
+        records, failures = train(
             cells, folder, company, place, resume=resume, overwrite=overwrite, download=download
         )
     if company.first:
@@ -138,52 +147,76 @@ def _cells(
     import torch
 
     from relatum.bench import Cell
-    from relatum.bench.experiment import folder_of
-    from relatum.models import MODELS
+    from relatum.bench.experiment import folder_of, of_one_size
     from relatum.recipes.standard import standard
     from relatum.run.sets import sets_of
+    from relatum.run.sizes import settled
     from relatum.types import Fault
 
     source = wanted.teacher
-    train_one = source is None or (source in MODELS and not Path(source).exists())
+    train_one = source is None or _begins_anew(source)
     named = source if train_one else None
     teaching, learning = standard(wanted.data, teacher=named, student=wanted.student)
     teaching = options.changed(teaching, **shared).scaled(wanted.scale)
     learning = options.changed(learning, labels=wanted.labels, **shared)
     learning = learning.but(**changes).scaled(wanted.scale)
     cells: list[Cell] = []
-    labelled = bool(sets_of(learning, torch.device("cpu"), download).classes)
+    alone = learning.but(teacher=None if train_one else source)
+    if train_one:
+        alike = {"dataset", "data_root", "image_size", "memory", "skip_broken"}
+        alike |= {"speed", "precision"}
+        alike |= {"validation", "split_seed", "samples"}
+        same = {name: getattr(learning, name) for name in alike}
+        teaching = teaching.but(seed=seeds[0], student_size=learning.teacher_size, **same)
+    first = settled([alone, teaching] if train_one else [alone])[0]
+    labelled = bool(sets_of(first, torch.device("cpu"), download).classes)
     if train_one and not labelled:
         raise Fault(
             f"{wanted.data} has no labels to train a teacher by; give a trained one: --teacher"
         )
     names = ["none", *wanted.methods] if wanted.baseline and labelled else wanted.methods
     if train_one:
-        alike = {"dataset", "data_root", "image_size", "speed", "precision"}
-        alike |= {"validation", "split_seed", "samples"}
-        same = {name: getattr(learning, name) for name in alike}
-        recipe = teaching.but(seed=seeds[0], **same)
-        cells.append(Cell("teacher", "teacher", recipe))
-        own_code = f"{recipe.student}@" if ":" in recipe.student else ""
+        cells.append(Cell("teacher", "teacher", teaching))
+        own_code = f"{teaching.student}@" if ":" in teaching.student else ""
         source = f"{own_code}{out / 'teacher'}"
     for number in seeds:
         for name in names:
             # the student alone has the teacher too: it does not learn from it, but is compared
             recipe = learning.but(method=name, seed=number, teacher=source)
+            if name == "none":
+                recipe = recipe.but(balance=None)
             cells.append(Cell(f"{folder_of(name)}/seed-{number}", name, recipe))
-    return cells
+    return of_one_size(cells)
+
+
+def _begins_anew(teacher: str) -> bool:
+    """Whether a teacher is the name of a model, and so is to be trained first."""
+    from relatum.models import MODELS
+    from relatum.models.foreign import PRETRAINED, is_foreign
+
+    if Path(teacher).exists() or teacher.endswith(PRETRAINED):
+        return False
+    return teacher in MODELS or (is_foreign(teacher) and not set(teacher) & set("@,"))
 
 
 def _again(
-    path: Path, changes: dict[str, object], shared: dict[str, object], scale: float
+    path: Path,
+    changes: dict[str, object],
+    shared: dict[str, object],
+    scale: float,
+    seeds: tuple[int, ...] | None,
 ) -> "list[Cell]":
+    """The run of a recipe, with its own seed or with these."""
     from relatum.bench import Cell
     from relatum.bench.experiment import folder_of
     from relatum.recipes.recipe import Recipe
 
     recipe: Recipe = options.changed(Recipe.read(path), **shared).but(**changes).scaled(scale)
     label = recipe.method
-    return [Cell(f"{folder_of(label)}/seed-{recipe.seed}", label, recipe)]
+    return [
+        Cell(f"{folder_of(label)}/seed-{number}", label, recipe.but(seed=number))
+        for number in ((recipe.seed,) if seeds is None else seeds)
+    ]
 
 
 def conclude(folder: Path, records: "list[Record]", failures: "list[Failure]") -> None:

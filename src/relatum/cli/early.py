@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from relatum.recipes.recipe import Recipe
 
 FIELDS = {"batch": "batch_size"} | {
-    name: name for name in ("speed", "precision", "epochs", "microbatch", "samples", "seed")
+    name: name
+    for name in ("speed", "precision", "epochs", "microbatch", "samples", "seed", "balance")
 }
 """Options that are fields of the recipe, and which."""
 
@@ -68,9 +69,9 @@ def _methods(text: str) -> None:
 
 def _set(text: str) -> None:
     from relatum.faults import Fault
-    from relatum.spelling import is_folder, unknown_set
+    from relatum.spelling import own_set, unknown_set
 
-    if text not in SETS and not is_folder(text, SETS):
+    if text not in SETS and own_set(text, SETS) is None:
         raise Fault(unknown_set(text, SETS))
 
 
@@ -78,17 +79,27 @@ def _model(text: str) -> None:
     from relatum.faults import Fault
     from relatum.spelling import unknown_model
 
-    if text not in known()["models"] and not set(text) & set("/:(@"):
+    named = text in known()["models"] or set(text) & set("/:(@")
+    if not named and not Path(text).exists():
         raise Fault(unknown_model(text, known()["models"]))
 
 
 def _teacher(text: str) -> None:
     from relatum.faults import Fault
     from relatum.spelling import unknown_teacher
+    from relatum.teacher_names import teachers_of
 
-    named = text in known()["models"] or text.endswith(":pretrained") or "@" in text
-    if not named and not Path(text).exists():
-        raise Fault(unknown_teacher(text))
+    named = teachers_of(text)
+    for each in named:
+        if each.table is not None:
+            if not each.table.path.is_file():
+                raise Fault(f"there is no file {each.table.path}, which is named as a teacher")
+            continue
+        foreign = each.text.startswith(("timm/", "torchvision/", "hf/"))
+        to_train = (each.text in known()["models"] or foreign) and len(named) == 1
+        there = to_train or each.text.endswith(":pretrained") or "@" in each.text
+        if not there and not Path(each.text).exists():
+            raise Fault(unknown_teacher(each.text))
 
 
 def _experiment(text: str) -> None:
@@ -101,6 +112,22 @@ def _experiment(text: str) -> None:
         raise Fault(unknown("experiment", text, there))
 
 
+def _trackers(text: str) -> None:
+    from relatum.trackers import names_of
+
+    names_of(text)
+
+
+def _formats(text: str) -> None:
+    from relatum.cli.known import EXPORTS
+    from relatum.faults import Fault
+    from relatum.spelling import unknown
+
+    for name in text.split(","):
+        if name.strip() not in EXPORTS:
+            raise Fault(unknown("format", name.strip(), EXPORTS))
+
+
 CHECKS: dict[str, Callable[[str], None]] = {
     "method": _methods,
     "methods": _methods,
@@ -111,6 +138,8 @@ CHECKS: dict[str, Callable[[str], None]] = {
     "model": _model,
     "teacher": _teacher,
     "experiment": _experiment,
+    "formats": _formats,
+    "track": _trackers,
 }
 """How the text of an option is looked at, where it is one that names something."""
 

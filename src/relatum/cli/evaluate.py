@@ -13,7 +13,7 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
     data: Annotated[str | None, typer.Option("--data", help="Another set than the run's.")] = None,
     probe: Annotated[
-        str, typer.Option(help="Also fit these on the frozen embedding: linear,knn.")
+        str, typer.Option(help="Also ask the frozen embedding: linear,knn,retrieval.")
     ] = "",
     best: Annotated[
         bool, typer.Option("--best", help="The best epoch by validation, not the last.")

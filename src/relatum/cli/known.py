@@ -20,6 +20,13 @@ SETS = {
     "tiny-imagenet": "100,000 + 10,000 photographs of 200 classes, at 32 pixels or image_size",
 }
 """The image sets, and what they hold."""
+EXPORTS = {
+    "safetensors": "the bare weights, which say what they are",
+    "onnx": "for other runtimes; pip install relatum[onnx]",
+    "pt2": "torch.export's own, which runs without the network's code",
+    "timm": "a folder that timm loads, for students that are timm's",
+}
+"""What a trained student is exported to."""
 
 
 @cache

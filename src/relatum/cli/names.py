@@ -75,9 +75,13 @@ def _models() -> dict[str, str]:
     return known()["models"] | {
         "timm/NAME": "any of timm's (pip install timm); :pretrained loads its weights",
         "torchvision/NAME": "any of torchvision's classifiers",
+        "hf/NAME": "transformers' vision models: a kind (hf/vit), a folder, or hf/OWNER/MODEL",
         "my_file:make_model": "your own function of channels, size and classes",
     }
 
 
 def _datasets() -> dict[str, str]:
-    return SETS | {"folder:PATH": "a folder of images, with a folder for each class or without"}
+    from relatum.spelling import OWN
+
+    places = {"folder": "PATH", "table": "FILE", "hf": "NAME", "wds": "SHARDS"}
+    return SETS | {f"{kind}:{places[kind]}": about for kind, about in OWN.items()}

@@ -25,6 +25,10 @@ DataRoot = Annotated[
     Path | None, typer.Option(help="Where the set's files are. [env: RELATUM_DATA]")
 ]
 Download = Annotated[bool, typer.Option("--download", help="Fetch the set if it is missing.")]
+SkipBroken = Annotated[
+    bool,
+    typer.Option("--skip-broken", help="Leave out images that cannot be read, and count them."),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results. [default: runs/…]")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what is in the folder.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")]
@@ -65,6 +69,14 @@ Cache = Annotated[
         "--cache",
         help="Folder for what the teacher says of every image: what is missing is computed once,"
         " and training then runs without it (relatum cache).",
+    ),
+]
+Balance = Annotated[
+    str | None,
+    typer.Option(
+        "--balance",
+        help="Shares of the pull at the student with which the terms begin: 'equal', or"
+        " ce=0.5,sp=0.5; their weights are found before training.",
     ),
 ]
 Seeds = Annotated[

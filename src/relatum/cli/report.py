@@ -11,8 +11,14 @@ if TYPE_CHECKING:
 
 def report(
     folder: Annotated[Path, typer.Argument(help="A run's folder, or one with runs in it.")],
+    latency: Annotated[
+        bool,
+        typer.Option("--latency", help="First time students and teachers, for half a minute each."),
+    ] = False,
 ) -> None:
     """Print the table of finished runs and write their report.html."""
+    if latency:
+        _time(folder)
     from relatum.bench.grid import Grid
 
     # A pair's page is the benchmark's to write: the student alone lies outside the pair's folder.
@@ -21,6 +27,17 @@ def report(
         if (grid := Grid.load(home)) is not None:
             return report_benchmark(home, grid)
     return _report_runs(folder)
+
+
+def _time(folder: Path) -> None:
+    """Measure the networks of the runs in a folder, where their pages find it."""
+    from relatum.export.costs import measure_runs
+    from relatum.record import find
+
+    done, notes = measure_runs(find(folder))
+    for note in notes:
+        typer.echo(note, err=True)
+    typer.echo(f"timed: the networks of {len(done)} runs")
 
 
 def _report_runs(folder: Path) -> None:

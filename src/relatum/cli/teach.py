@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from relatum.cli import options, profiling
+from relatum.cli import options, profiling, tracking
 
 
 def teach(
@@ -21,6 +21,7 @@ def teach(
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     data_root: options.DataRoot = None,
+    skip_broken: options.SkipBroken = False,
     download: options.Download = False,
     device: options.Device = "auto",
     speed: options.Speed = None,
@@ -29,6 +30,7 @@ def teach(
     microbatch: options.Microbatch = None,
     sync_batchnorm: options.SyncBatchnorm = False,
     patience: options.Patience = options.PATIENCE,
+    track: tracking.Track = None,
     profile: profiling.Profile = False,
     profile_steps: profiling.Steps = None,
 ) -> None:
@@ -38,19 +40,21 @@ def teach(
     from relatum.recipes.standard import standard
     from relatum.report.page import write_report
     from relatum.run import run
+    from relatum.run.sizes import settled
 
     recipe = options.changed(
         standard(data, teacher=model)[0],
         seed=seed,
         epochs=epochs,
         data_root=str(data_root) if data_root else None,
+        skip_broken=skip_broken or None,
         speed=speed,
         precision=precision,
         batch_size=batch,
         microbatch=microbatch,
         sync_batchnorm=sync_batchnorm or None,
     ).but(**options.changes_of(set_, ("scale",)))
-    recipe = recipe.scaled(scale)
+    recipe = settled([recipe.scaled(scale)])[0]
     folder = out or Path("runs") / f"teach-{recipe.student.replace('/', '-')}-seed-{seed}"
     place = options.device_of(device)
     with (
@@ -71,6 +75,7 @@ def teach(
             download=download,
             stop=stop,
             display=display,
+            track=tracking.trackers(track),
         )
     if company.first:
         write_report(folder)

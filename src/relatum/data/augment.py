@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from relatum.data.colour import Jitter
+from relatum.data.resized_crop import ResizedCrop
 from relatum.types import Fault, Images
 
 
@@ -80,6 +82,8 @@ class Flip:
 AUGMENTS: dict[str, Callable[[], Augment]] = {
     "crop": Crop,
     "flip": Flip,
+    "rrc": ResizedCrop,
+    "jitter": Jitter,
 }
 
 

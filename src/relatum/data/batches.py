@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import KW_ONLY, dataclass
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor
 
 from relatum import world
 from relatum.data.augment import Augment
-from relatum.data.resident import Resident
+from relatum.data.image_set import ImageSet
 from relatum.data.seeds import generator
+from relatum.data.stored import Stored, scaled
 from relatum.types import Batch, Fault
 
 
@@ -23,7 +25,8 @@ class Batches:
     processes.
 
     Args:
-        data: the set; batches are cut on its device.
+        data: the set; batches are cut on its device. Of a ``Stored`` those that follow are decoded
+            while one is used, and have the same bits as of a ``Resident``.
         size: samples a batch.
         shuffle: in another order every epoch, or as the set lies.
         augment: what changes the images, in this order.
@@ -39,12 +42,13 @@ class Batches:
             than there are processes to share it, or views of a set that nothing augments.
 
     Example:
+        >>> from relatum.data import Resident
         >>> data = Resident(torch.zeros(10, 1, 8, 8, dtype=torch.uint8), torch.arange(10))
         >>> [batch.indices.tolist() for batch in Batches(data, 4).epoch(0)]
         [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     """
 
-    data: Resident
+    data: ImageSet
     size: int
     _: KW_ONLY
     shuffle: bool = False
@@ -82,6 +86,11 @@ class Batches:
         return math.ceil(len(self.data) / self.size)
 
     @property
+    def resident(self) -> bool:
+        """Whether the images lie in memory, so that to cut a batch is nothing but tensors."""
+        return not isinstance(self.data, Stored)
+
+    @property
     def largest(self) -> int:
         """Samples of the largest batch, or of the largest part of it that a process has."""
         length = min(self.size, len(self.data))
@@ -108,7 +117,16 @@ class Batches:
             number: of the epoch, from 0.
             start: the first step, up to ``len(self)``, which gives none.
         """
-        return (each.cut() for each in self.drawn(number, start))
+        drawn = self.drawn(number, start)
+        if isinstance(self.data, Stored):
+            return self._decoded(self.data, list(drawn), number)
+        return (each.cut() for each in drawn)
+
+    def _decoded(self, data: Stored, drawn: list["Drawn"], number: int) -> Iterator[Batch]:
+        order = self._order(number)  # on the CPU, so that nothing waits for the device
+        with closing(data.ahead(order[each.part] for each in drawn)) as every:
+            for each, pixels in zip(drawn, every, strict=True):
+                yield each.cut(pixels)
 
     def drawn(self, number: int, start: int = 0) -> Iterator["Drawn"]:
         """As ``epoch``, for who cuts the batches by itself (``relatum.replay``)."""
@@ -121,7 +139,7 @@ class Batches:
 
     def plan(self, number: int) -> "Plan":
         """All that is random in one epoch."""
-        order, view = self._order(number), self.view(number)
+        order, view = self._order(number).to(self.data.device), self.view(number)
         # named apart, so that the views of a seed are not its first epochs
         of = ("epoch", number) if self.views is None else ("view", view)
         parameters = (
@@ -144,6 +162,7 @@ class Batches:
         indices: Tensor,
         part: slice | None = None,
         shares: tuple[int, ...] | None = None,
+        pixels: Tensor | None = None,
     ) -> Batch:
         """These samples, changed as the plan of an epoch has it.
 
@@ -153,8 +172,10 @@ class Batches:
             part: where they lie in the set, if they lie there one after the other: no byte is
                 then copied.
             shares: of all processes of the training, where they share the batch.
+            pixels: their bytes, where somebody has them already.
         """
-        images = self.data.float(indices if part is None else part)
+        which = indices if part is None else part
+        images = self.data.float(which) if pixels is None else scaled(pixels)
         for augment, each in zip(self.augment, plan.parameters, strict=True):
             images = augment.apply(images, each.index_select(0, indices))
         return Batch(images, self._labels(indices, part), indices, plan.view, shares)
@@ -163,11 +184,9 @@ class Batches:
         return generator(self.seed, "epoch", number, purpose)
 
     def _order(self, number: int) -> Tensor:
-        device = self.data.images.device
         if not self.shuffle:
-            return torch.arange(len(self.data), device=device)
-        order = torch.randperm(len(self.data), generator=self._generator(number, "order"))
-        return order.to(device)
+            return torch.arange(len(self.data))
+        return torch.randperm(len(self.data), generator=self._generator(number, "order"))
 
     def _parts(self, plan: "Plan", start: int) -> Iterator["Drawn"]:
         for first in range(start * self.size, self.samples, self.size):
@@ -233,7 +252,7 @@ class Drawn:
         """Its samples: a part of the plan's order, no copy of it."""
         return self.plan.order[self.part]
 
-    def cut(self) -> Batch:
-        """The batch itself."""
+    def cut(self, pixels: Tensor | None = None) -> Batch:
+        """The batch itself, out of its bytes where somebody has them already."""
         part = None if self.source.shuffle else self.part
-        return self.source.cut(self.plan, self.indices, part, self.shares)
+        return self.source.cut(self.plan, self.indices, part, self.shares, pixels)

@@ -1,13 +1,17 @@
 """An image set that lies whole on one device, as the bytes that it was published in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from relatum.data.image_set import ImageSet
 from relatum.data.seeds import generator
 from relatum.types import Fault, Images
+
+Some = TypeVar("Some", bound=ImageSet)
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,9 +21,11 @@ class Resident:
     Attributes:
         images: uint8, samples × channels × height × width.
         labels: an int64 class for each, or ``None``.
+        names: of the files that they come from, as paths below the set's folder, or ``None``.
+        places: where each lies in the set that this is a part of; as they lie here, where ``None``.
 
     Raises:
-        Fault: another type or number of axes, or not one label for each image.
+        Fault: another type or number of axes, or not one label, name or place for each image.
 
     Example:
         >>> data = Resident(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5))
@@ -29,6 +35,8 @@ class Resident:
 
     images: UInt8[Tensor, "samples channel height width"]
     labels: Int64[Tensor, " samples"] | None = None
+    names: tuple[str, ...] | None = None
+    places: Int64[Tensor, " samples"] | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
@@ -36,6 +44,9 @@ class Resident:
                 "images are uint8 with axes for samples, channels, height and width; got"
                 f" {_words(self.images)}; scale floats in [0, 1] by 255, round and call .byte()"
             )
+        for what, each in (("names", self.names), ("places", self.places)):
+            if each is not None and len(each) != len(self.images):
+                raise Fault(f"{len(self.images):,} images have {len(each):,} {what}; give each one")
         if self.labels is None:
             return
         if self.labels.dtype != torch.int64 or self.labels.ndim != 1:
@@ -63,29 +74,51 @@ class Resident:
         _, channels, height, width = self.images.shape
         return channels, height, width
 
+    @property
+    def device(self) -> torch.device:
+        """Where the images lie."""
+        return self.images.device
+
     def to(self, device: torch.device | str) -> "Resident":
         """The same set on another device."""
         labels = None if self.labels is None else self.labels.to(device)
-        return Resident(self.images.to(device), labels)
+        return replace(self, images=self.images.to(device), labels=labels)
 
     def take(self, indices: Int64[Tensor, " some"]) -> "Resident":
         """These samples, in this order."""
         indices = indices.to(self.images.device)
         labels = None if self.labels is None else self.labels.index_select(0, indices)
-        return Resident(self.images.index_select(0, indices), labels)
+        there = indices.cpu()
+        names = None if self.names is None else tuple(self.names[each] for each in there.tolist())
+        places = there if self.places is None else self.places[there]
+        return Resident(self.images.index_select(0, indices), labels, names, places)
+
+    def unlabelled(self) -> "Resident":
+        """The same images without labels."""
+        return replace(self, labels=None)
+
+    def pixels(
+        self, which: Int64[Tensor, " some"] | slice
+    ) -> UInt8[Tensor, "some channel height width"]:
+        """These images as bytes.
+
+        Args:
+            which: indices on the device of the images, or a slice, which copies no bytes.
+        """
+        return (
+            self.images[which] if isinstance(which, slice) else self.images.index_select(0, which)
+        )
 
     def float(self, which: Int64[Tensor, " some"] | slice) -> Images:
         """These images as float32 in [0, 1]: bytes divided by 255, as torchvision does it.
 
         Args:
-            which: indices on the device of the images, or a slice, which copies no bytes.
+            which: indices on the device of the images, or a slice.
         """
-        if isinstance(which, slice):
-            return self.images[which] / 255
-        return self.images.index_select(0, which) / 255
+        return self.pixels(which) / 255
 
 
-def cut(data: Resident, share: float, seed: int) -> tuple[Resident, Resident]:
+def cut(data: Some, share: float, seed: int) -> tuple[Some, Some]:
     """Part a set in two: the rest, and ``round(share × samples)`` of its samples.
 
     Classes keep their proportions as evenly as whole samples allow (largest remainders).

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from relatum.data.resident import Resident
+from relatum.data.image_set import ImageSet
 from relatum.types import Fault
 
 
@@ -18,18 +18,20 @@ class Dataset:
         mean: of images in [0, 1], one number a channel: what networks subtract.
         std: what they then divide by.
         note: where it comes from and how far it was checked, in a few words.
+        said: what is worth a line when a run begins: images that are left out, or streamed.
 
     Raises:
         Fault: parts, classes, labels or channels that do not fit each other.
     """
 
     name: str
-    train: Resident
-    test: Resident
+    train: ImageSet
+    test: ImageSet
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     note: str = ""
+    said: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not (len(self.train) and len(self.test)):
@@ -51,7 +53,7 @@ class Dataset:
         for part, data in (("train", self.train), ("test", self.test)):
             self._check_labels(part, data)
 
-    def _check_labels(self, part: str, data: Resident) -> None:
+    def _check_labels(self, part: str, data: ImageSet) -> None:
         if (data.labels is None) == bool(self.classes):
             found = "has no labels" if data.labels is None else "has labels"
             raise Fault(

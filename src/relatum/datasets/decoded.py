@@ -25,16 +25,24 @@ def remembered(
 ) -> dict[str, Tensor]:
     """What ``decode`` gives, or gave when these files had the same names, sizes and times.
 
-    One file in ``~/.cache/relatum/decoded`` a name: what is out of date is overwritten. A
-    memory that cannot be read or written does no harm but to time.
-
     Args:
         name: of the set and of how it is decoded; any text, and another one when that changes.
         files: what it is decoded from.
         decode: gives tensors by name; called when there is nothing to remember.
     """
-    path = cache() / "decoded" / f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.safetensors"
-    fingerprint = _fingerprint(files)
+    return kept(name, fingerprint_of(files), decode)
+
+
+def kept(
+    name: str, fingerprint: str, decode: Callable[[], Mapping[str, Tensor]]
+) -> dict[str, Tensor]:
+    """As ``remembered``, of what is known by a text that changes with it.
+
+    One file in ``~/.cache/relatum/decoded`` a name: what is out of date is overwritten. A
+    memory that cannot be read or written does no harm but to time.
+    """
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:20]
+    path = cache() / "decoded" / f"{digest}.safetensors"
     if (known := _recall(path, fingerprint)) is not None:
         return known
     began = time.perf_counter()
@@ -44,11 +52,17 @@ def remembered(
     return tensors
 
 
-def _fingerprint(files: Iterable[Path]) -> str:
+def fingerprint_of(files: Iterable[Path]) -> str:
+    """A text that changes with the names, sizes or times of files; one may be missing."""
     seen = hashlib.sha256()
     for path in files:
-        status = path.stat()
-        seen.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        try:
+            status = path.stat()
+        except OSError as error:
+            seen.update(os.fsencode(path) + f"\0{error.strerror}\n".encode())
+            continue
+        size_and_time = f"\0{status.st_size}\0{status.st_mtime_ns}\n"
+        seen.update(os.fsencode(path) + size_and_time.encode())
     return seen.hexdigest()
 
 

@@ -3,28 +3,20 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from relatum.data.resident import Resident, cut
 from relatum.datasets.dataset import Dataset
-from relatum.datasets.decoded import remembered
-from relatum.datasets.picture import EXTENSIONS, pictures
+from relatum.datasets.originals import Files
+from relatum.datasets.own import SIZE, Part, Reading, dataset_of
+from relatum.datasets.picture import EXTENSIONS, shown
 from relatum.types import Fault
 
-SIZE = 64
-HELD_BACK = 0.2
-SEED = 0
 TESTS = ("test", "val", "valid", "validation")
 """What the folder of the test part may be called; the first that is there is taken."""
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""ImageNet's, which pretrained networks want."""
 
 Found = dict[str, list[Path]]
 """The images of each class folder; those in none are under the empty name."""
 
 
-def load(path: Path, image_size: int | None = None) -> Dataset:
+def load(path: Path, image_size: int | None = None, reading: Reading | None = None) -> Dataset:
     """The images of a folder, their shorter side resized and the centre cut out.
 
     Layouts: ``PATH/train/CLASS/*`` with ``PATH/test/CLASS/*`` (or ``val``, if there is no
@@ -36,36 +28,28 @@ def load(path: Path, image_size: int | None = None) -> Dataset:
     Args:
         path: the folder.
         image_size: height and width in pixels, 64 when ``None``.
+        reading: how the images are wanted, their size included, where somebody says so.
 
     Raises:
-        Fault: there is nothing to read, an image that does not decode, a test class that is
+        Fault: there is nothing to read, images that cannot be read, a test class that is
             not a training class, or images both in class folders and beside them.
     """
-    size = SIZE if image_size is None else image_size
-    if size < 1:
-        raise Fault(f"images are at least one pixel high, got an image_size of {size}")
+    if reading is None:
+        reading = Reading(SIZE if image_size is None else image_size)
     if not path.is_dir():
         raise Fault(f"{path}: there is no such folder; give the path of a folder of images")
     try:
-        return _load(path, size)
+        return _load(path, reading)
     except OSError as error:
         raise Fault(f"{error.filename}: cannot be read ({error.strerror}); mend that") from error
 
 
-def _load(path: Path, size: int) -> Dataset:
+def _load(path: Path, reading: Reading) -> Dataset:
     train_path, test_path = _parts(path)
     found = _find(train_path)
-    classes = tuple(found) if len(found) > 1 else ()
-    train = _decode(train_path, found, classes, size)
-    if test_path is None:
-        if not round(HELD_BACK * len(train)):
-            raise Fault(
-                f"{train_path}: {len(train)} images are too few to hold a fifth back; add images,"
-                " or make folders train/ and test/"
-            )
-        train, test = cut(train, HELD_BACK, SEED)
-        note = "test part: a fifth held back, always the same"
-    else:
+    test: Part | None = None
+    note = ""
+    if test_path is not None:
         test_found = _find(test_path)
         if strange := sorted(test_found.keys() - found.keys()):
             known = ", ".join(name for name in found if name) or "no class folders"
@@ -73,9 +57,11 @@ def _load(path: Path, size: int) -> Dataset:
                 f"{test_path}: class {strange[0] or 'of images in no folder'!r} is not in"
                 f" {train_path}, which has {known}; use the same class folders in both"
             )
-        test = _decode(test_path, test_found, classes, size)
+        test = _part(path, test_path, test_found)
         note = f"test part: {test_path.name}/"
-    return Dataset(f"folder:{path}", train, test, classes, MEAN, STD, note)
+    train = _part(path, train_path, found)
+    classes = tuple(map(shown, found))
+    return dataset_of(f"folder:{path}", train, test, reading, classes=classes, note=note)
 
 
 def _parts(path: Path) -> tuple[Path, Path | None]:
@@ -131,17 +117,7 @@ def _walk(top: Path) -> Iterator[Path]:
         waiting.extend(entry for entry in reversed(entries) if entry.is_dir())
 
 
-def _decode(path: Path, found: Found, classes: tuple[str, ...], size: int) -> Resident:
-    files = [file for images in found.values() for file in images]
-    for file in files:
-        if not file.exists():
-            raise Fault(f"{file}: is a link that leads nowhere; mend it or remove it")
-
-    def decode() -> dict[str, Tensor]:
-        return {"images": pictures(files, size)}
-
-    images = remembered(f"folder {path.resolve()} at {size}", files, decode)["images"]
-    if not classes:
-        return Resident(images)
-    labels = [classes.index(name) for name, images in found.items() for _ in images]
-    return Resident(images, torch.tensor(labels))
+def _part(top: Path, path: Path, found: Found) -> Part:
+    files = tuple(file for images in found.values() for file in images)
+    labels = [shown(name) for name, images in found.items() for _ in images]
+    return Part(Files(files, top, f"folder {path.resolve()}"), labels)

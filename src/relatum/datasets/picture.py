@@ -1,13 +1,14 @@
 """Pictures out of the wild, whatever their format, to squares of bytes."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import io
+import os
+import re
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from relatum.types import Fault, first_line
@@ -17,44 +18,64 @@ DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 """Pillow's modes of greyscale with more than eight bits."""
 
 
-def picture(path: Path, size: int) -> UInt8[Tensor, "3 size size"]:
-    """Decode a file: turned as its EXIF says, in colour, resized with antialias, cut to a square.
+class Unreadable(Fault):
+    """An image that cannot be read; ``reason`` says why, in a few words."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def shown(name: str | Path) -> str:
+    """A file's name as it can be printed and stored, whatever bytes it is made of."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+def picture(file: Path | bytes, size: int, name: str = "") -> UInt8[Tensor, "3 size size"]:
+    """Decode an image: turned as its EXIF says, in colour, resized with antialias, cut to a square.
 
     What is transparent shows white behind it. Greyscale of 16 bits is scaled to 8 (65535 is
-    white), not cut off. Of an animation, the first picture. The square is the largest one
-    around the centre: as resizing the shorter side and cutting the centre out, save that
-    nothing outside the square bleeds into its border.
+    white), not cut off; it becomes three equal channels, as all greyscale does. Inks (CMYK) become
+    colour by Pillow's rule, which knows no profiles. Of an animation, the first picture. The square
+    is the largest one around the centre: as resizing the shorter side and cutting the centre out,
+    save that nothing outside the square bleeds into its border.
+
+    Args:
+        file: its path, or its bytes.
+        size: height and width of what is given.
+        name: what it is called if it cannot be read; its path by default.
 
     Raises:
-        Fault: the file does not decode, is cut off, or has numbers beyond 16 bits.
+        Unreadable: it is not there or may not be read, does not decode, is cut off, has numbers
+            beyond 16 bits, or so many pixels (179 million) that Pillow takes it for an attack.
     """
     try:
-        with Image.open(path) as image:
+        if (len(file) if isinstance(file, bytes) else file.stat().st_size) == 0:
+            raise ValueError("an empty file")
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
             # A JPEG is decoded smaller when that is still four times as fine as needed.
             image.draft(None, (4 * size, 4 * size))
             return _square(_coloured(ImageOps.exif_transpose(image)), size)
     # Pillow's decoders raise whatever they like at damaged bytes.
     except Exception as error:
-        raise Fault(
-            f"{path}: does not decode as an image ({first_line(error)}); repair it or remove it"
+        reason = _reason(file, error)
+        named = name or (shown(file) if isinstance(file, Path) else "an image")
+        raise Unreadable(
+            f"{named}: does not decode as an image ({reason}); repair it or remove it", reason
         ) from error
 
 
-def pictures(paths: Sequence[Path], size: int) -> UInt8[Tensor, "pictures 3 size size"]:
-    """Decode many files, several at once.
-
-    Raises:
-        Fault: as ``picture``, for the first that does not decode.
-    """
-    images = torch.empty(len(paths), 3, size, size, dtype=torch.uint8)
-
-    def one(row: int) -> None:
-        images[row] = picture(paths[row], size)
-
-    with ThreadPoolExecutor() as threads:
-        for _ in threads.map(one, range(len(paths))):
-            pass
-    return images
+def _reason(file: Path | bytes, error: Exception) -> str:
+    if isinstance(file, Path) and isinstance(error, OSError) and error.errno is not None:
+        if file.is_symlink() and not file.exists():
+            return "a link that leads nowhere"
+        return (error.strerror or "cannot be read").lower()
+    if isinstance(error, UnidentifiedImageError):
+        return "no image of a known format"
+    if isinstance(error, Image.DecompressionBombError):
+        found = re.search(r"\d+", str(error))
+        return f"{int(found[0]):,} pixels, too many" if found else "too many pixels"
+    return first_line(error)
 
 
 def _coloured(image: Image.Image) -> Image.Image:

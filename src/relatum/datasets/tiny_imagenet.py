@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from relatum.data.resident import Resident
 from relatum.datasets.dataset import Dataset
-from relatum.datasets.decoded import remembered
 from relatum.datasets.files import fetch_archive, missing, read
-from relatum.datasets.picture import pictures
+from relatum.datasets.originals import Files, decode_all
 from relatum.types import Fault
 
 SIZE = 32
@@ -119,11 +117,13 @@ def _decode(labelled: Labelled, classes: list[str], size: int) -> Resident:
             raise Fault(f"{path}: its class {name} is not in wnids.txt; unpack the archive again")
         if not path.is_file():
             raise Fault(f"{path} is missing; unpack the archive again")
-    files = [path for path, _ in labelled]
-
-    def decode() -> dict[str, Tensor]:
-        return {"images": pictures(files, size)}
-
+    files = tuple(path for path, _ in labelled)
     first = files[0].parent.resolve()
-    images = remembered(f"tiny-imagenet from {first} at {size}", files, decode)["images"]
+    originals = Files(files, first, f"tiny-imagenet from {first}")
+    images, broken = decode_all(originals, size)
+    if broken:
+        row, reason = broken[0]
+        raise Fault(
+            f"{files[row]}: does not decode as an image ({reason}); unpack the archive again"
+        )
     return Resident(images, torch.tensor([numbers[name] for _, name in labelled]))

@@ -7,12 +7,16 @@ from relatum.evaluate.accuracy import accuracy, agreement, kept
 from relatum.evaluate.capture import Collected, collect
 from relatum.evaluate.cost import compression, encoder_parameters, macs, parameters
 from relatum.evaluate.footprint import footprint
+from relatum.evaluate.neighbours import neighbours
 from relatum.evaluate.probes import ProbeResult, knn, linear_probe
 from relatum.evaluate.relation import cka, relation_gap
+from relatum.evaluate.retrieval import Gallery, Retrieval, retrieval
 
 __all__ = [
     "Collected",
+    "Gallery",
     "ProbeResult",
+    "Retrieval",
     "accuracy",
     "agreement",
     "cka",
@@ -24,6 +28,8 @@ __all__ = [
     "knn",
     "linear_probe",
     "macs",
+    "neighbours",
     "parameters",
     "relation_gap",
+    "retrieval",
 ]

@@ -30,13 +30,17 @@ def macs(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
     what PyTorch's counter calls floating-point operations. The network runs once, on zeros.
 
     Args:
-        network: any network, on any device; its modes are as before when this returns.
+        network: any network, on any device; its modes are as before when this returns. One that is
+            tapped is looked at at its own size, where it has one.
         image_shape: channels, height and width.
 
     Example:
         >>> macs(nn.Conv2d(3, 8, kernel_size=3, padding=1), (3, 32, 32)) == 32 * 32 * 8 * 3 * 9
         True
     """
+    if isinstance(network, Tapped):
+        image_shape = (image_shape[0], *(network.input.size or image_shape[1:]))
+        network = network.network
     counter = FlopCounterMode(display=False)
     with at_rest(network), _plain_attention(), counter:
         network(_blank(network, image_shape))

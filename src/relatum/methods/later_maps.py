@@ -34,13 +34,15 @@ def ofd(setting: Setting) -> tuple[Stage, ...]:
 def reviewkd(setting: Setting) -> tuple[Stage, ...]:
     """ReviewKD: weight 1 after a warm-up of 1/12 of the epochs, stages and embedding (mdistiller).
 
-    The student's stages after their ReLU, the teacher's before. mdistiller has weight 5 for
+    The student's stages after their ReLU, the teacher's before, or after where it names none
+    before (a network of another library). mdistiller has weight 5 for
     resnet32x4 to resnet8x4. The authors' own, in another schedule: 5 for resnet32x4 to resnet8x4
     and ShuffleNetV1 and for the pairs of WRN-40-2, 8 for resnet32x4 to ShuffleNetV2, 0.6 for
     resnet56 to resnet20, 1 for resnet110 to resnet32.
     """
     on: On = setting.on or ("stages", "embedding")
-    teacher_on: On = setting.on or ("preactivations", "embedding")
+    before = setting.teacher is None or "preactivations" in setting.teacher
+    teacher_on: On = setting.on or ("preactivations" if before else "stages", "embedding")
     pairs = _stages(setting, on, teacher_on, ranks=(1, 3))
     loss = ReviewKD([student[0] for student, _ in pairs], [teacher[0] for _, teacher in pairs])
     term = Term(loss, on=on, weight=warmup(WARMUP, constant()), teacher_on=teacher_on)

@@ -33,6 +33,8 @@ class Setting:
         batch: how many samples every batch has; ``None`` where the last one is shorter.
         student_network: the student itself, for methods that build on its parts.
         teacher_network: likewise.
+        shares: what each of several teachers counts, of 1: their embeddings are the taps
+            ``embedding_1``, ``embedding_2`` … beside the ``embedding`` of all. Empty for one.
     """
 
     student: Shapes
@@ -47,6 +49,7 @@ class Setting:
     batch: int | None = None
     student_network: Tapped | None = None
     teacher_network: Tapped | None = None
+    shares: tuple[float, ...] = ()
 
     def tap(self, usual: On, otherwise: str | None = None) -> On:
         """The tap to read: the one asked for, or the usual one, or else another.

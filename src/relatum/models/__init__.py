@@ -1,4 +1,4 @@
-"""Names to networks: the benchmark's own, timm's, torchvision's and anybody's function."""
+"""Names to networks: the benchmark's own, those of other libraries and anybody's function."""
 
 import inspect
 from collections.abc import Callable
@@ -9,7 +9,8 @@ from torch import nn
 
 from relatum.imports import from_path
 from relatum.models.digits import digits_cnn_large, digits_cnn_small
-from relatum.models.foreign import from_timm, from_torchvision
+from relatum.models.foreign import NAMED, from_timm, from_torchvision
+from relatum.models.huggingface import from_huggingface
 from relatum.models.mnist import (
     mnist_ae_32,
     mnist_ae_64,
@@ -79,14 +80,16 @@ def create(name: str, *, channels: int, size: int, classes: int) -> nn.Module:
     """A new network by its name, on the CPU, in training mode.
 
     Args:
-        name: one of ``MODELS``; ``timm/NAME`` or ``torchvision/NAME``, which end in
-            ``:pretrained`` to load published weights (a classifier for other than their number
-            of classes starts anew); or ``module:function`` or ``file.py:function``, called with
+        name: one of ``MODELS``; ``timm/NAME``, ``torchvision/NAME`` or ``hf/NAME`` (transformers:
+            a kind of model, a folder, or ``OWNER/MODEL``), which end in ``:pretrained`` to load
+            published weights (a classifier for other than their number of classes starts anew);
+            or ``module:function`` or ``file.py:function``, called with
             those of the next three arguments that its signature takes; or
             ``simkd(STUDENT,TEACHER)``, the first with the second's classifier, as SimKD trains it.
         channels: of the images.
         size: their height and width, in pixels.
-        classes: how many to tell apart; auto-encoders do not ask.
+        classes: how many to tell apart; auto-encoders do not ask. 0 for a network of timm or
+            transformers that ends in its embedding.
 
     Raises:
         Fault: nothing has this name, its library is not installed, or it cannot be built so.
@@ -98,7 +101,8 @@ def create(name: str, *, channels: int, size: int, classes: int) -> nn.Module:
     """
     asked = {"channels": channels, "size": size, "classes": classes}
     for number, value in asked.items():
-        if value < 1:
+        embeds = number == "classes" and name.startswith(("timm/", "hf/"))
+        if value < (0 if embeds else 1):
             raise Fault(f"{name}: {number} must be at least 1, got {value}")
     if name in MODELS:
         return _call(name, MODELS[name], asked)
@@ -111,8 +115,10 @@ def create(name: str, *, channels: int, size: int, classes: int) -> nn.Module:
         return from_timm(model, **asked, pretrained=pretrained)
     if slash and library == "torchvision":
         return from_torchvision(model, **asked, pretrained=pretrained)
+    if slash and library == "hf":
+        return from_huggingface(model, **asked, pretrained=pretrained)
     if pretrained:
-        raise Fault(f"{bare!r} has no published weights here; only timm/… and torchvision/… have")
+        raise Fault(f"{bare!r} has no published weights here; only {NAMED} have")
     if ":" in name:
         return _call(name, from_path(name), asked)
     raise Fault(unknown_model(name, MODELS))

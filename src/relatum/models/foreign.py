@@ -6,13 +6,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from relatum.types import Fault, Input
+from relatum.models.huggingface import published_huggingface, size_of_huggingface
+from relatum.types import Fault, Input, first_line
+
+LIBRARIES = ("timm", "torchvision", "hf")
+"""Whose networks are named ``LIBRARY/NAME``."""
+PRETRAINED = ":pretrained"
+NAMED = "timm/…, torchvision/… and hf/…"
 
 
 def from_timm(
     name: str, *, channels: int, size: int, classes: int, pretrained: bool = False
 ) -> nn.Module:
-    """One of timm's networks, for this many channels and classes.
+    """One of timm's networks, for this many channels and classes (none: for an embedding).
 
     Networks that are built for one size (ViT, Swin) are built for this one; timm resamples
     their position embeddings when it loads weights.
@@ -72,8 +78,19 @@ def from_torchvision(
             f"torchvision/{name} takes images of 3 channels, these have {channels};"
             " timm/NAME takes any number"
         )
-    sized = {"image_size": size} if name.startswith("vit_") else {}
-    network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **sized)
+    how: dict[str, Any] = {"num_classes": classes}
+    if name.startswith("vit_"):
+        how["image_size"] = size
+    if name.startswith("maxvit"):
+        how["input_size"] = (size, size)
+    if name in ("googlenet", "inception_v3"):  # or they return more than one tensor in training
+        how |= {"aux_logits": False, "init_weights": True}
+    try:
+        network: nn.Module = models.get_model(name, weights=None, **how)
+    except (ValueError, AssertionError, RuntimeError) as error:
+        raise Fault(
+            f"torchvision/{name} cannot be built for {size} pixels: {first_line(error)}"
+        ) from error
     if pretrained:
         weights = models.get_model_weights(name)["DEFAULT"]
         _load(
@@ -88,8 +105,10 @@ def from_torchvision(
 def published(name: str) -> tuple[int, Input]:
     """How many classes a network's published weights tell apart, and how they want images.
 
+    No classes at all are those of a network that was published for its embedding.
+
     Args:
-        name: ``timm/NAME`` or ``torchvision/NAME``.
+        name: ``timm/NAME``, ``torchvision/NAME`` or ``hf/NAME``.
 
     Raises:
         Fault: there is no such network, or it has no published weights.
@@ -113,7 +132,38 @@ def published(name: str) -> tuple[int, Input]:
         side = wants.crop_size[0]
         input = Input((side, side), tuple(wants.mean), tuple(wants.std))
         return len(weights.meta["categories"]), input
-    raise Fault(f"{name!r} has no published weights here; only timm/… and torchvision/… have")
+    if library == "hf":
+        return published_huggingface(model)
+    raise Fault(f"{name!r} has no published weights here; only {NAMED} have")
+
+
+def built_for(name: str) -> int | None:
+    """For how many pixels a side a network is made, if for one size; ``None`` if for any.
+
+    Args:
+        name: any network's. Only those of other libraries say so.
+
+    Raises:
+        Fault: there is no such network, or its library is not installed.
+    """
+    library, _, model = name.removesuffix(PRETRAINED).partition("/")
+    if library == "hf":
+        return size_of_huggingface(model)
+    if library == "torchvision":
+        return 224 if model.startswith(("vit_", "maxvit")) else None
+    if library != "timm" or ":" in model:
+        return None
+    try:
+        import timm
+    except ImportError as error:
+        raise Fault(f"timm/{model} needs timm: pip install relatum[timm]") from error
+    found = timm.get_pretrained_cfg(model)
+    return found.input_size[-1] if found is not None and found.fixed_input_size else None
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a name is one of another library's network."""
+    return name.partition("/")[0] in LIBRARIES and "/" in name
 
 
 def _load(name: str, network: nn.Module, published: dict[str, Tensor], classes: int) -> None:

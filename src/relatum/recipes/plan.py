@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from relatum.data import Resident
+from relatum.data import ImageSet
 from relatum.distiller import Distiller
 from relatum.recipes.recipe import Recipe
 
-Alteration = Callable[[Distiller, Resident], None]
+Alteration = Callable[[Distiller, ImageSet], None]
 """Done to a distiller before it trains, given the training images: how a reproduction plants a
 paper's faults, which are no options of the library."""
 

@@ -5,12 +5,24 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from relatum import schedules
+from relatum import schedules, spelling, teacher_names
 from relatum.faults import Fault
 from relatum.schedules import Schedule
 from relatum.spelling import Asked, Word
+
+Watched = Literal["knn", "linear", "retrieval", "neighbours", "agreement", "gap"]
+"""What can be measured while training goes on."""
+Chosen = Literal["top1", "knn", "linear", "retrieval", "neighbours", "agreement", "gap"]
+"""What the best epoch can be chosen by."""
 
 
 class Recipe(BaseModel):
@@ -22,11 +34,22 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: str = "digits"
-    """A name, or ``folder:PATH``."""
+    """A name, or images of your own: ``folder:PATH``, ``table:FILE``, ``hf:NAME``, ``wds:SHARDS``."""
     data_root: str | None = None
     """Where the set's files are; the usual cache when ``None``."""
     image_size: int | None = Field(default=None, gt=0)
-    """Pixels a side, for folders of images of many sizes and for sets of larger ones."""
+    """Pixels a side, for images of your own and sets of larger ones; ``None`` for what is wanted."""
+    student_size: int | None = Field(default=None, gt=0)
+    """Pixels a side at which the student sees the images. ``None``, as in older recipes: for images
+    of your own its own size if it has one, and else the set's (``relatum.run.sizes``)."""
+    teacher_size: int | None = Field(default=None, gt=0)
+    """Likewise the teacher: ``None`` for what it was trained at, where that is known."""
+    memory: Literal["auto", "resident", "streamed"] = "auto"
+    """Whether images of your own are decoded at once and held, or decoded while they are used;
+    ``auto`` holds them where they take less than half of the free memory. The bits are the same."""
+    skip_broken: bool = False
+    """Whether images of your own that cannot be read are left out, and said so; they are a fault
+    otherwise, as in runs from before there was a choice."""
     labels: bool = True
     """Whether the labels may be used for training, where the set has any."""
     validation: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -50,8 +73,14 @@ class Recipe(BaseModel):
     """The folder of a run, or ``MODEL@WEIGHTS``, whose weights the student begins with; its
     classifier starts anew. ``None`` for a student that begins at random."""
     teacher: str | None = None
-    """The folder of a run whose student teaches here, or ``MODEL@WEIGHTS``."""
+    """The folder of a run whose student teaches here, or ``MODEL@WEIGHTS``; ``table:FILE`` for
+    embeddings or logits of the images (``relatum.tables``); or several of these, joined by commas
+    and weighed by ``=NUMBER`` (``relatum.several``)."""
     method: str = "none"
+    balance: dict[str, float] | Literal["equal"] | None = None
+    """With which shares of the pull at the student the terms of the method begin, by their names
+    (``ce``, ``sp`` …), or ``"equal"``: their weights are found before training
+    (``relatum.balance``). ``None`` for the method's own weights."""
     anchors: Literal["batch", "random", "random-per-class", "confident-per-class"] = "batch"
     """What RRKD compares with: the batch, or fixed images of the training set."""
     anchor_count: int = Field(default=128, gt=0)
@@ -91,11 +120,29 @@ class Recipe(BaseModel):
     precision: Asked = "auto"
     """Of the networks; the maths of losses is float32 at least. ``auto`` is bfloat16 where the
     speed allows it and the hardware multiplies in it, else float32."""
-    probes: tuple[Literal["linear", "knn"], ...] = ()
-    """What is fitted on the frozen embedding at the end, to see what it holds."""
+    probes: tuple[Literal["linear", "knn", "retrieval"], ...] = ()
+    """What is asked of the frozen embedding at the end, to see what it holds: classifiers that are
+    fitted on it, or how well it ranks the test images by class."""
     watch_test: bool = False
     """Whether accuracy on the test images is noted after every epoch, as papers that report
     their best epoch have it. Nothing is chosen by it."""
+    watch: tuple[Watched, ...] = ()
+    """What is measured on the validation part while training goes on (``relatum.run.watch``). The
+    first three are told the classes, whatever ``labels`` says: it forbids to train by them."""
+    watch_every: int = Field(default=1, gt=0)
+    """Epochs from one of these measurements to the next; the last epoch always has one."""
+    best_by: Chosen | None = None
+    """What "best" is chosen by, on the validation part: one of ``watch``, or ``top1``. ``None``
+    for top-1 where labels may be used, and else for what the student is taught."""
+    gradient_norms: bool = False
+    """Whether the norm of each term's gradient is noted, at the first step of every epoch
+    (``relatum.gradient_norms``)."""
+
+    @field_validator("balance", mode="before")
+    @classmethod
+    def _shares(cls, given: Any) -> Any:
+        """Read ``ce=0.5,sp=0.5`` too, and check the shares."""
+        return spelling.shares(given) if isinstance(given, str | dict) else given
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -117,10 +164,17 @@ class Recipe(BaseModel):
             )
         if self.cache is not None and "teacher" in self.shard:
             raise ValueError("a teacher in parts (shard) cannot fill a cache; leave one out")
+        if self.teacher is not None and teacher_names.several(self.teacher):
+            self._one_network(self.teacher)
         if self.microbatch is not None and "student" in self.shard:
             raise ValueError("a student in parts (shard) takes its batches whole, no microbatch")
         if "student" in self.shard and self.speed != "exact":
             raise ValueError("a student in parts (shard) trains at speed exact; leave one out")
+        if self.balance is not None and self.microbatch is not None:
+            raise ValueError(
+                "balance looks at whole batches, and microbatch says that memory holds none; leave"
+                " one out, or weigh the terms by hand (--method sp=100+kd)"
+            )
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs momentum")
         if self.begin is not None and self.student.endswith(":pretrained"):
@@ -128,6 +182,34 @@ class Recipe(BaseModel):
                 f"{self.student} begins with published weights, and begin names others"
             )
         return self
+
+    @model_validator(mode="after")
+    def _watches(self) -> Self:
+        if (self.watch or self.best_by) and not self.validation:
+            what = "watch" if self.watch else "best_by"
+            raise ValueError(
+                f"{what} measures on images that are cut from the training set, and none are"
+                " (--set validation=0.1)"
+            )
+        if self.best_by not in (None, "top1", *self.watch):
+            watched = ",".join((*self.watch, str(self.best_by)))
+            raise ValueError(
+                f"best_by names {self.best_by}, which is not watched (--set watch={watched})"
+            )
+        if self.best_by == "top1" and not self.labels:
+            raise ValueError("best_by top1 reads the labels, and labels is false; watch knn, say")
+        return self
+
+    def _one_network(self, teacher: str) -> None:
+        """Refuse what is for a teacher that is one network."""
+        live = any(each.table is None for each in teacher_names.teachers_of(teacher))
+        what = "several teachers" if live else "a table"
+        if self.cache is not None:
+            raise ValueError(f"a cache holds what one network says, and {teacher!r} is {what}")
+        if "teacher" in self.shard:
+            raise ValueError(f"shard parts one network, and the teacher {teacher!r} is {what}")
+        if self.teacher_precision != "own" and not live:
+            raise ValueError("teacher_precision is a network's, and a table computes nothing")
 
     @property
     def last_batch(self) -> Literal["dropped", "kept"]:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from relatum.data import Resident
+from relatum.data import ImageSet
 from relatum.distiller import Distiller
 from relatum.recipes.plan import Arm, Claim, Plan
 from relatum.recipes.recipe import Recipe
@@ -94,24 +94,24 @@ class _Relapsing(Teacher):
         return captured
 
 
-def _relapse(distiller: Distiller, train: Resident) -> None:
+def _relapse(distiller: Distiller, train: ImageSet) -> None:
     before = distiller.teacher
     assert isinstance(before, Teacher)
     after = _Relapsing(before.network, before.taps, before.tapped.input)
-    distiller.teacher = after.to(train.images.device)
+    distiller.teacher = after.to(train.device)
 
 
-def _relapse_with_random_head(distiller: Distiller, train: Resident) -> None:
+def _relapse_with_random_head(distiller: Distiller, train: ImageSet) -> None:
     _relapse(distiller, train)
     _linear_layers(distiller)[-1].requires_grad_(False)
 
 
-def _principal_components(distiller: Distiller, train: Resident) -> None:
+def _principal_components(distiller: Distiller, train: ImageSet) -> None:
     """Make the first layer of a linear network the principal components of the images."""
     from sklearn.decomposition import PCA
 
     first = _linear_layers(distiller)[0]
-    every = train.float(torch.arange(len(train), device=train.images.device))
+    every = train.float(torch.arange(len(train), device=train.device))
     pixels = distiller.student.prepare(every).flatten(1).cpu().numpy()
     pca = PCA(first.out_features, svd_solver="covariance_eigh").fit(pixels)
     components = torch.from_numpy(pca.components_).to(first.weight)

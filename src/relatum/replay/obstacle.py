@@ -16,7 +16,8 @@ from relatum.teachers import CachedTeacher, Teacher
 
 @runtime_checkable
 class Drawing(Protocol):
-    """Batches that are drawn first and cut later; ``relatum.data.Batches`` is one."""
+    """Batches that are drawn first and cut later; ``relatum.data.Batches`` is one, and says by
+    ``resident`` whether they can be: those of a streamed set are decoded by threads."""
 
     def drawn(self, number: int, start: int = 0) -> Iterator[Drawn]:
         """The batches of an epoch, from a step on, none of them cut."""
@@ -50,7 +51,7 @@ def obstacle(
         return "the student is held in parts"
     if microbatch is not None:
         return "the batches go through the networks in parts (microbatch)"
-    if not isinstance(batches, Drawing):
+    if not isinstance(batches, Drawing) or not getattr(batches, "resident", True):
         return "the batches are not cut out of a set on the device (relatum.data.Batches)"
     if device.type != "cuda" and not anywhere:
         return f"the student is on the {device.type}, and graphs are CUDA's"

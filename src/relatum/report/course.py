@@ -7,8 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from relatum.record import Record, Row
+from relatum.record import GRADIENT_NORM, WATCHED, Record, Row
 from relatum.report.canvas import (
+    MARKERS,
+    METHODS,
     NAME_INCHES,
     Picture,
     drawing,
@@ -16,20 +18,22 @@ from relatum.report.canvas import (
     name,
     picture,
 )
-from relatum.report.table import Metric, Summary
+from relatum.report.rows import Line
+from relatum.report.table import METRICS, Metric, Summary
 
 Curves = NDArray[np.float64]
 """A row for each run, a column for each epoch; not a number where nothing was measured."""
 
 
 def course(summary: Summary) -> list[Picture]:
-    """The validation metric over the epochs or, where there is none, every term of the losses.
+    """What was watched and validated over the epochs or, where nothing was, every term's loss.
 
-    A curve is the mean over seeds, in a band of one sample standard deviation.
+    A curve is the mean over seeds, in a band of one sample standard deviation. Norms of gradients
+    have a picture for each method, with a curve for each term.
     """
     lines = [line for line in summary.students or summary.lines if line.runs]
     rows = [row for line in lines for run in line.runs for row in run.rows]
-    names = _validated(rows, summary.primary)
+    names = _measured(rows, lines, summary.primary)
     kind = "metrics" if names else "losses"
     names = names or list(dict.fromkeys(each for row in rows for each in row.losses))
     looks, pictures = looks_of(summary), list[Picture]()
@@ -37,15 +41,46 @@ def course(summary: Summary) -> list[Picture]:
         every = {line.title: _curves(line.runs, kind, each) for line in lines}
         curves = {title: values for title, values in every.items() if np.isfinite(values).any()}
         if curves:
-            title = each.replace("_", " ") if kind == "metrics" else f"loss: {each}"
+            title = _title(each) if kind == "metrics" else f"loss: {each}"
             pictures.append(_drawn(title, curves, looks))
-    return pictures
+    return [*pictures, *(drawn for line in lines for drawn in _norms(line))]
 
 
-def _validated(rows: Sequence[Row], primary: Metric | None) -> list[str]:
-    held = list(dict.fromkeys(each for row in rows for each in row.metrics))
-    wanted = f"validation_{primary.name}" if primary else ""
-    return [wanted] if wanted in held else held[:1]
+def _measured(rows: Sequence[Row], lines: Sequence[Line], primary: Metric | None) -> list[str]:
+    """Names in a row's metrics: the primary one, what was watched, or else any."""
+    names = (each for row in rows for each in row.metrics)
+    held = list(dict.fromkeys(each for each in names if not each.startswith(GRADIENT_NORM)))
+    asked = [each for line in lines for run in line.runs for each in run.recipe.watch]
+    wanted = [primary.name] if primary else []
+    wanted += [metric for name, metric in WATCHED.items() if name in asked]
+    there = [f"validation_{name}" for name in dict.fromkeys(wanted)]
+    return [each for each in there if each in held] or held[:1]
+
+
+def _title(name: str) -> str:
+    metric = name.removeprefix("validation_")
+    known = next((each for each in METRICS if each.name == metric), None)
+    if known is None or known.name == "top1":
+        return name.replace("_", " ")
+    return f"validation {known.title}{'' if known.higher else ', less is better'}"
+
+
+def _norms(line: Line) -> list[Picture]:
+    """How hard each of a method's terms pulled, at the first step of every epoch."""
+    rows = [row for run in line.runs for row in run.rows]
+    names = (each for row in rows for each in row.metrics if each.startswith(GRADIENT_NORM))
+    curves = {
+        name.removeprefix(GRADIENT_NORM): _curves(line.runs, "metrics", name)
+        for name in dict.fromkeys(names)
+    }
+    curves = {term: values for term, values in curves.items() if np.isfinite(values).any()}
+    if not curves:
+        return []
+    looks = {
+        term: (METHODS[place % len(METHODS)], MARKERS[place % len(MARKERS)])
+        for place, term in enumerate(curves)
+    }
+    return [_drawn(f"{line.title}: norm of each term's gradient", curves, looks)]
 
 
 def _curves(runs: Sequence[Record], kind: str, which: str) -> Curves:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from relatum.record import Record, find
 from relatum.report import markup, matrices, provenance
+from relatum.report.cost_table import cost_table
 from relatum.report.course import course
 from relatum.report.figures import figures
 from relatum.report.pictures import differences, size_and_quality
 from relatum.report.provenance import Runs
 from relatum.report.table import Summary, summarise
+from relatum.report.teachers import members_in_words, teacher_in_words
 from relatum.report.verdict import finding, verdict
 from relatum.report.words import counted, duration, short
 from relatum.weights import write
@@ -63,6 +65,7 @@ def render(folder: Path, runs: Runs, summary: Summary | None = None, *, mapped: 
     parts = [
         markup.section("Results", *_results(summary, folder, runs)),
         markup.section("Size, quality, difference", *_size(summary)),
+        markup.section("Cost", cost_table(runs)),
         markup.section("Relations", *_relations(summary, runs)),
         *(figures(summary, runs) if mapped else []),
         markup.section("Course of training", *_course(summary)),
@@ -136,8 +139,9 @@ def _facts(summary: Summary, runs: Runs) -> dict[str, str]:
     }
     teacher = summary.teacher
     if teacher is not None and teacher is not line:
-        times = f"{teacher.parameters / max(line.parameters, 1):.3g} times as many"
-        held["teacher"] = f"{teacher.network}: {short(teacher.parameters)} parameters, {times}"
+        held["teacher"] = teacher_in_words(teacher.network, teacher.parameters, line.parameters)
+        if several := members_in_words(run.teacher):
+            held["each of them"] = "; ".join(several)
     if not run.recipe.labels:
         held["labels"] = "not used for training"
     return held
@@ -171,7 +175,8 @@ def _course(summary: Summary) -> list[str]:
         return []
     about = (
         "Mean over seeds, in a band of one standard deviation. Losses are those of training,"
-        " every term before its weight."
+        " every term before its weight; norms of gradients, where they were noted, are those of"
+        " each term at its weight, with respect to the embedding or to the tap that is named."
     )
     return [
         markup.paragraph(about, "soft"),

@@ -154,9 +154,9 @@ def _teachers(records: Sequence[Record]) -> list[Line]:
     if runs:
         return _taught_here(runs)
     noted = {run.teacher.weights_sha256: run.teacher for run in students if run.teacher}
-    groups: dict[int, list[TeacherRecord]] = {}
-    for each in noted.values():
-        groups.setdefault(each.parameters, []).append(each)
+    groups: dict[tuple[int, str], list[TeacherRecord]] = {}
+    for each in noted.values():  # networks of one size are seeds of one; tables are what they are
+        groups.setdefault((each.parameters, "" if each.parameters else each.name), []).append(each)
     return [
         Line(
             label=TEACHER,
@@ -166,7 +166,7 @@ def _teachers(records: Sequence[Record]) -> list[Line]:
             parameters=parameters,
             metrics=_spreads([each.metrics for each in group]),
         )
-        for parameters, group in groups.items()
+        for (parameters, _), group in groups.items()
     ]
 
 

@@ -8,7 +8,8 @@ from rich.table import Table
 from relatum.record import Record
 from relatum.report.columns import Column, markdown, markdown_text, terminal
 from relatum.report.rows import ALONE, Line, lines_of
-from relatum.report.words import between, number, short, signed
+from relatum.report.teachers import size
+from relatum.report.words import between, number, signed
 from relatum.types import Fault
 
 SHARED = ("dataset", "epochs", "batch_size")
@@ -43,14 +44,15 @@ class Metric:
 
 
 TOP1, PROBE, KNN = Metric("top1", "top-1"), Metric("probe", "probe"), Metric("knn", "kNN")
-AGREEMENT = Metric("agreement", "agreement")
+MAP, RECALL = Metric("map", "mAP"), Metric("recall_1", "R@1")
+AGREEMENT, NEIGHBOURS = Metric("agreement", "agreement"), Metric("neighbours", "neighbours")
 GAP = Metric("gap_cosine", "relation gap", percent=False, higher=False)
 CKA, KEPT = Metric("cka", "CKA", percent=False), Metric("kept", "kept")
-METRICS = (TOP1, PROBE, KNN, AGREEMENT, GAP, CKA, KEPT)
+METRICS = (TOP1, PROBE, KNN, MAP, RECALL, AGREEMENT, NEIGHBOURS, GAP, CKA, KEPT)
 """The columns, in order."""
 BRIEF = (GAP, KEPT)
 """What a terminal shows of them, beside the primary one."""
-PRIMARY = (TOP1, PROBE, KNN, AGREEMENT, CKA, GAP)
+PRIMARY = (TOP1, PROBE, KNN, MAP, AGREEMENT, NEIGHBOURS, CKA, GAP)
 """What networks are compared by: the first that all of them have."""
 
 
@@ -120,7 +122,7 @@ class Summary:
                 other metric of the same kind, and no n where it is one for all students.
         """
         lines, students = self.lines, self.students or self.lines
-        sizes = [short(line.parameters) if brief else f"{line.parameters:,}" for line in lines]
+        sizes = [size(line.parameters, brief=brief) for line in lines]
         columns = [
             Column("method", tuple(f"{line.title}{line.mark}" for line in lines), left=True),
             Column("size" if brief else "parameters", tuple(sizes)),
@@ -216,10 +218,10 @@ def summarise(records: Sequence[Record]) -> Summary:
     """Put the runs of one setting into one table.
 
     Runs of one label are one line: the mean of their metrics and the sample standard deviation
-    (n - 1). What is compared by, the primary metric, is the first of top-1, probe, kNN,
-    agreement, CKA and relation gap that every student has. The difference of its mean to the
-    student alone (label ``none``) comes with a 95 % interval of Student's t: paired where both
-    have the same seeds, else Welch's; see ``relatum.report.spread.difference``.
+    (n - 1). What is compared by, the primary metric, is the first of top-1, probe, kNN, mAP,
+    agreement, neighbours, CKA and relation gap that every student has. The difference of its mean
+    to the student alone (label ``none``) comes with a 95 % interval of Student's t: paired where
+    both have the same seeds, else Welch's; see ``relatum.report.spread.difference``.
 
     A teacher may have been trained in any way. Where there is no run of it on these images, it
     is what the students' runs wrote down of it.

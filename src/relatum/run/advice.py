@@ -87,6 +87,7 @@ def _of_run(profile: Profile, recipe: Recipe) -> Iterator[tuple[float, str]]:
     share = profile.share("evaluation")
     ways = {
         "--set watch_test=false leaves the test images for the end": recipe.watch_test,
+        "--set watch_every=… measures less often": bool(recipe.watch),
         "--set validation=0 measures at the end alone": recipe.validation > 0,
         "--set probes= leaves the probes out": bool(recipe.probes),
     }

@@ -1,5 +1,6 @@
 """Measure a finished run's student again, on its own set or another."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from relatum.run.sets import sets_of
 from relatum.run.trained import WEIGHTS, input_from
 from relatum.speed import settle
 from relatum.taps import Tapped
+from relatum.teacher_names import TeacherName, teachers_of
 from relatum.types import Fault
 from relatum.weights import about_weights, load_weights
 
@@ -49,7 +51,7 @@ def evaluate_again(
         dataset=dataset or record.recipe.dataset,
         data_root=str(data_root) if data_root else record.recipe.data_root,
         probes=probes,
-        teacher=_teacher_of(record, folder),
+        teacher=_teacher_of(record, folder, other=dataset not in (None, record.recipe.dataset)),
         begin=None,  # its own weights are loaded in a moment
     )
     weights = folder / (BEST if best else WEIGHTS)
@@ -58,13 +60,17 @@ def evaluate_again(
             f"{folder} has no best epoch: no validation part was cut; train it with"
             " --set validation=0.1"
         )
+    about = about_weights(weights)
+    if recipe.student_size is None and about.get("size", "").isdecimal():
+        recipe = recipe.but(student_size=int(about["size"]))  # what it was built for
     settle(recipe.speed, device)  # as when it was measured first
     sets = sets_of(recipe, device, download)
     pair = pair_of(recipe, sets, device)
-    if record.teacher is not None and pair.teacher_sha256 != record.teacher.weights_sha256:
+    learnt = record.teacher.weights_sha256 if record.teacher else ""
+    if pair.teacher is not None and learnt and pair.teacher_sha256 != learnt:
         raise Fault(f"{recipe.teacher} is not the teacher that {folder} learnt from any more")
     load_weights(pair.student.network, weights)
-    input = input_from(about_weights(weights), weights) or pair.student.input
+    input = input_from(about, weights) or pair.student.input
     student = Tapped(pair.student.network, pair.student.taps, input).to(device)
     hear = Hearing()
     found = measure.measure(student, pair.teacher, pair.setting, sets.test, hear=hear)
@@ -73,14 +79,31 @@ def evaluate_again(
     return found | measure.probe(student, recipe, sets, hear)
 
 
-def _teacher_of(record: Record, folder: Path) -> str | None:
-    """Where the teacher lies: as it was called, or else around the run, which may have moved."""
+def _teacher_of(record: Record, folder: Path, *, other: bool) -> str | None:
+    """Where the teacher lies: as it was called, or else around the run, which may have moved.
+
+    A table says nothing of another set's images: then there is nobody to compare with.
+    """
     if record.recipe.teacher is None:
         return None
-    model, at, named = record.recipe.teacher.rpartition("@")
+    named = teachers_of(record.recipe.teacher)
+    if other and record.classes and any(each.table for each in named):
+        return None
+    return ",".join(str(replace(each, text=_found(each, folder))) for each in named)
+
+
+def _found(teacher: TeacherName, folder: Path) -> str:
+    if teacher.table is not None:
+        place = str(teacher.table.path)
+        return teacher.text.replace(place, _around(place, folder), 1)
+    model, at, named = teacher.text.rpartition("@")
+    return model + at + _around(named, folder)
+
+
+def _around(named: str, folder: Path) -> str:
     if Path(named).exists():
-        return record.recipe.teacher
+        return named
     around = [
         parent / each for parent in folder.resolve().parents for each in (named, Path(named).name)
     ]
-    return model + at + next((str(path) for path in around if path.exists()), named)
+    return next((str(path) for path in around if path.exists()), named)

@@ -3,15 +3,15 @@
 import torch
 from torch import Tensor
 
-from relatum.data import Resident
+from relatum.data import ImageSet
 from relatum.recipes.recipe import Recipe
 from relatum.run.hearing import listen
 from relatum.run.sets import Sets
-from relatum.teachers import Teacher
+from relatum.run.several_teachers import AnyTeacher
 from relatum.types import Fault, Images
 
 
-def anchors_of(recipe: Recipe, sets: Sets, teacher: Teacher | None) -> Images | None:
+def anchors_of(recipe: Recipe, sets: Sets, teacher: AnyTeacher | None) -> Images | None:
     """The fixed anchors of a recipe, as images in [0, 1]; ``None`` for those of the batch.
 
     They are chosen by the recipe's seed alone: at random, at random within each class, or, in
@@ -44,7 +44,7 @@ def anchors_of(recipe: Recipe, sets: Sets, teacher: Teacher | None) -> Images | 
                 for label in range(len(sets.classes))
             ]
         )
-    return train.float(chosen.to(train.images.device))
+    return train.float(chosen.to(train.device))
 
 
 def _first(places: Tensor, count: int, name: str) -> Tensor:
@@ -53,7 +53,7 @@ def _first(places: Tensor, count: int, name: str) -> Tensor:
     return places[:count]
 
 
-def _by_confidence(teacher: Teacher, train: Resident, classes: int) -> Tensor:
+def _by_confidence(teacher: AnyTeacher, train: ImageSet, classes: int) -> Tensor:
     """Positions of the correctly classified samples, the most confident first."""
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits

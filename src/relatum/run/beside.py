@@ -202,4 +202,4 @@ def _ask(teacher: Teacher, batch: Batch, wanted: Wanted) -> Captured:
 def _alike(one: Batches, other: Batches) -> bool:
     names = ("size", "shuffle", "augment", "seed", "drop_last", "shared", "views")
     same = all(getattr(one, name) == getattr(other, name) for name in names)
-    return same and one.data.images.shape == other.data.images.shape
+    return same and (len(one.data), one.data.shape) == (len(other.data), other.data.shape)

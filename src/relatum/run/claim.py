@@ -8,17 +8,22 @@ from relatum.record import NAME, Record
 from relatum.run.pictured import PICTURED
 from relatum.run.profiled import FILES as PROFILED
 from relatum.run.trained import WEIGHTS, weights_of
+from relatum.tables import read
+from relatum.teacher_names import table_of
 from relatum.types import Fault
-from relatum.weights import fingerprints_of
+from relatum.weights import fingerprints_of, write
 
 RECIPE, METRICS, CHECKPOINT = "recipe.json", "metrics.jsonl", "checkpoint.pt"
 BEST, RELATIONS = "best.safetensors", "relations.safetensors"
+TRACKING = "tracking.json"
+"""By what trackers know the run, so that a run that is gone on with is one to them too."""
 FILES = (
     *(RECIPE, METRICS, CHECKPOINT, WEIGHTS, BEST, RELATIONS, PICTURED, NAME, "report.html"),
-    *("maps.safetensors", *PROFILED),  # what a report drew from the pictures, and --profile
+    # what a report drew from the pictures, what the networks cost, and --profile
+    *(TRACKING, "maps.safetensors", "cost.json", *PROFILED),
 )
 """All that a run may leave."""
-MOVABLE = ("data_root", "cache", "teacher", "begin", "shard", "microbatch")
+MOVABLE = ("data_root", "cache", "teacher", "begin", "shard", "microbatch", "memory")
 """Fields of a recipe that a run may be gone on with otherwise: those that name places (what lies
 there may have moved, and is known by its sum) and those that make room in memory."""
 
@@ -61,7 +66,24 @@ def claim(recipe: Recipe, folder: Path, resume: bool, overwrite: bool) -> Record
                 f"{folder} holds a run that {what}; delete it or replace it by --overwrite, or"
                 " choose another --out"
             )
+    table = table_of(recipe.teacher) if recipe.teacher else None
+    if table is not None and table.path.is_file() and read(table).sha256 != learnt:
+        raise Fault(
+            f"{folder} holds a run that learnt from another table; delete it or replace it by"
+            " --overwrite, or choose another --out"
+        )
     return record
+
+
+def clear(recipe: Recipe, folder: Path, overwrite: bool) -> None:
+    """Write a run's recipe into its folder, which is cleared of what is not wanted and of what a
+    killed process left half written."""
+    for name in FILES:
+        if overwrite:
+            (folder / name).unlink(missing_ok=True)
+        for path in folder.glob(f".{name}.*"):
+            path.unlink(missing_ok=True)
+    write(folder / RECIPE, recipe.model_dump_json(indent=1).encode())
 
 
 def _fingerprints(path: Path) -> frozenset[str]:

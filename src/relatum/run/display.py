@@ -77,6 +77,6 @@ class WatchedDrawing(Watched):
 
 def watched(batches: Source, display: Display) -> Source:
     """The same batches, which tell a display when they are asked for."""
-    if isinstance(batches, Drawing):
+    if isinstance(batches, Drawing) and getattr(batches, "resident", True):
         return WatchedDrawing(batches, display)
     return Watched(batches, display)

@@ -1,11 +1,26 @@
 """What the networks say of whole sets: each is shown a set once, for as long as it is the same."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Protocol
 
 from relatum import world
-from relatum.data import Batches, Resident
+from relatum.data import Batches, ImageSet
 from relatum.evaluate import Collected, collect, footprint
 from relatum.taps import Tapped
+
+
+class Informed(Protocol):
+    """What knows what to say of a whole set without its images: a table, or who has asked."""
+
+    @property
+    def taps(self) -> Collection[str]:
+        """What it says, by the names of taps."""
+        ...
+
+    def about(self, data: ImageSet, on: tuple[str, ...]) -> Collected:
+        """What it says of a set; no values where it knows nothing of it."""
+        ...
+
 
 AT_ONCE = {"cpu": 2**25}
 """Bytes that the largest layer of a batch takes, by the kind of device. On a processor that is what
@@ -15,23 +30,26 @@ AT_ONCE_ELSEWHERE = 2**30
 LARGEST = 1000
 """Images of a batch, however small they are."""
 
-Hear = Callable[[Tapped, Resident], Collected]
+Heard = Tapped | Informed
+Hear = Callable[[Heard, ImageSet], Collected]
 """How it is learnt what a network says of some images."""
 
 
-def hear(tapped: Tapped, data: Resident) -> Collected:
+def hear(tapped: Heard, data: ImageSet) -> Collected:
     """One pass: the output and, where there is one, the embedding, both left on the device."""
     on = ("output", "embedding") if "embedding" in tapped.taps else ("output",)
     return listen(tapped, data, on)
 
 
-def listen(tapped: Tapped, data: Resident, on: tuple[str, ...]) -> Collected:
+def listen(tapped: Heard, data: ImageSet, on: tuple[str, ...]) -> Collected:
     """One pass over some images, in order and as they are, in float32 or what the network is in.
 
     Batches are as large as memory likes them for this network, which hangs on nothing but its
     layers, the size of the images and the kind of device: so the numbers are the same whatever
     else the machine does. They are shared out among processes where there is enough of them.
     """
+    if not isinstance(tapped, Tapped):
+        return tapped.about(data, on)
     size = min(fitting(tapped, data.shape) * world.size(), LARGEST, len(data))
     shared = (len(data) % size or size) >= world.size()
     return collect(tapped, Batches(data, size, shared=shared).epoch(0), on, stay=True)
@@ -50,9 +68,9 @@ class Hearing:
     """
 
     def __init__(self) -> None:
-        self._said: dict[Tapped, dict[Resident, Collected]] = {}
+        self._said: dict[Heard, dict[ImageSet, Collected]] = {}
 
-    def __call__(self, tapped: Tapped, data: Resident) -> Collected:
+    def __call__(self, tapped: Heard, data: ImageSet) -> Collected:
         """What the network says of these images."""
         said = self._said.setdefault(tapped, {})
         if data not in said:

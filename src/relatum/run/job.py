@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from relatum import together
@@ -16,21 +15,24 @@ from relatum.methods import Stage
 from relatum.profiling import labelled, region
 from relatum.recipes.plan import Alteration, name_of
 from relatum.recipes.recipe import Recipe
-from relatum.record import Record, Row, environment
+from relatum.record import GRADIENT_NORM, Record, Row, environment
 from relatum.replay import Replay
 from relatum.run import measure
+from relatum.run.balanced import balanced
 from relatum.run.beside import Alone, Seat
-from relatum.run.claim import BEST, CHECKPOINT, FILES, RECIPE, RELATIONS, claim
+from relatum.run.claim import BEST, CHECKPOINT, claim, clear
 from relatum.run.display import Display, Silent, watched
 from relatum.run.hearing import Hearing
 from relatum.run.lock import hold
-from relatum.run.networks import Pair, about_network
-from relatum.run.pictured import PICTURED, pictured
+from relatum.run.networks import about_network
 from relatum.run.prepare import Prepared, optimizer_of, prepare, recipe_of
 from relatum.run.profiled import profiled
 from relatum.run.rows import go_on, note
+from relatum.run.shown import keep_pictures
+from relatum.run.tracked import tracked
 from relatum.run.trained import WEIGHTS
-from relatum.weights import save_state, state_of, write
+from relatum.run.watch import Watch, best_on_test, best_row, chosen_by
+from relatum.weights import save_state, state_of
 
 
 def run(
@@ -46,6 +48,7 @@ def run(
     display: Display | None = None,
     alter: Alteration | None = None,
     beside: Seat | None = None,
+    track: tuple[str, ...] = (),
 ) -> Record:
     """Do what a recipe says, and leave a folder that says what was done.
 
@@ -70,6 +73,7 @@ def run(
         display: told how far it is.
         alter: done to the distiller before training.
         beside: its place among trainings of this process that share their batches.
+        track: trackers that are told of it too, by name (``relatum.trackers``).
 
     Raises:
         Fault: something that the user can mend; or another process is at this run.
@@ -92,7 +96,10 @@ def run(
     with hold(folder):  # another process may have begun here, or ended, in the meantime
         if finished := together.by_first(claimed):
             return finished
-        with profiled(recipe, folder, job._label, job.device, job.display):
+        with (
+            tracked(job.display, track, recipe, folder, job._label) as job.display,
+            profiled(recipe, folder, job._label, job.device, job.display),
+        ):
             return job.go(download, overwrite)
 
 
@@ -108,11 +115,15 @@ class _Run:
     beside: Seat | Alone
     hear: Hearing = field(default_factory=Hearing)
     remarks: list[str] = field(default_factory=list)
+    watch: Watch = field(init=False)
+    weights: dict[str, float] = field(default_factory=dict)
 
     def go(self, download: bool, overwrite: bool) -> Record:
         ready = prepare(self.recipe, self.device, download, stop=self.stop, progress=self.display)
         for warning in ready.warnings(self.recipe):
             self.display.note(warning)
+        self.watch = Watch(self.recipe, ready.pair, ready.sets, self.hear)
+        self.watch.check(ready.stages[-1].objective, self._remark)
         cost = ready.cost()
         rows: list[Row] = []
         idle: dict[str, nn.Parameter] = {}
@@ -121,23 +132,17 @@ class _Run:
             distiller, resting = ready.distiller(stage, self.alter)
             named = distiller.named_parameters()
             idle |= {name: named[name] for name in resting}
+            before = None if overwrite else self.folder / CHECKPOINT
+            of_stage = (stage, distiller, ready, self.recipe, self.display, before)
+            self.weights = balanced(*of_stage)
             if "student" in self.recipe.shard:
                 distiller.shard(self.device)
             learnt |= set(distiller.parameters())
             if not number:  # all that could be refused was not
-                together.by_first(lambda: self._begin(overwrite))
+                together.by_first(lambda: clear(self.recipe, self.folder, overwrite))
             self._train(number, stage, distiller, ready, rows)
         never = (name for name, parameter in idle.items() if parameter not in learnt)
         return self._finish(ready, rows, tuple(sorted(never)), cost)
-
-    def _begin(self, overwrite: bool) -> None:
-        """Clear the folder of what is not wanted and of what a killed process left half written."""
-        for name in FILES:
-            if overwrite:
-                (self.folder / name).unlink(missing_ok=True)
-            for path in self.folder.glob(f".{name}.*"):
-                path.unlink(missing_ok=True)
-        write(self.folder / RECIPE, self.recipe.model_dump_json(indent=1).encode())
 
     def _train(
         self,
@@ -154,7 +159,7 @@ class _Run:
             self.folder / CHECKPOINT,
             distiller,
             optimizer,
-            ready.about(self.recipe, name_of(self.alter)),
+            ready.about(self.recipe, name_of(self.alter), self.weights),
             self.stop,
             stage=number,
         )
@@ -167,6 +172,7 @@ class _Run:
         self.display.begin(self._label, epochs * steps, done * steps + position.step)
         schedule = recipe.schedule_of()
         replay = Replay() if ready.speed.replayed else None
+        norms = self.watch.norms(distiller, ready.microbatch, ready.speed, self._remark)
         source = self.beside.share(distiller, batches, ready.pair.teacher_sha256)
         for epoch in fit(
             distiller,
@@ -179,11 +185,12 @@ class _Run:
             start=position,
             saver=saver,
             replay=replay,
+            norms=norms,
         ):
             if replay is not None and replay.obstacle:
                 self._remark(f"its steps are not replayed: {replay.obstacle}")
             rate = recipe.learning_rate * schedule((epoch.number - 1) / max(epochs, 1))
-            row = self._row(number, epoch, rate, ready, rows)
+            row = self._row(number, epoch, epochs, rate, ready, rows)
             rows.append(row)
             together.by_first(partial(note, self.folder, row))
             self.display.epoch(row, epochs)
@@ -207,22 +214,21 @@ class _Run:
         state = state_of(ready.pair.student.network)  # all processes hold some of it
         together.by_first(lambda: save_state(state, self.folder / name, about))
 
-    def _by(self, pair: Pair) -> str:
-        return measure.chosen_by(pair.setting, self.recipe)
+    def _best(self, rows: list[Row]) -> int | None:
+        return best_row(rows, chosen_by(self.watch.pair.setting, self.recipe))
 
     @labelled("evaluation")
-    def _row(self, number: int, epoch: Epoch, rate: float, ready: Prepared, rows: list[Row]) -> Row:
-        sets, pair, objective = ready.sets, ready.pair, ready.stages[number].objective
-        metrics: dict[str, float] = {}
-        self.hear.forget(pair.student)  # which has learnt since
-        if sets.validation is not None:
-            found = measure.validate(
-                pair.student, pair.teacher, pair.setting, self.recipe, sets.validation, self.hear
-            )
-            found = measure.learnt(found, objective, self.recipe)
-            metrics = {f"validation_{name}": value for name, value in found.items()}
-        if self.recipe.watch_test:
-            metrics |= measure.watched(pair, objective, self.recipe, sets.test, self.hear)
+    def _row(
+        self,
+        number: int,
+        epoch: Epoch,
+        epochs: int,
+        rate: float,
+        ready: Prepared,
+        rows: list[Row],
+    ) -> Row:
+        metrics = self.watch.after(epoch.number, epochs, ready.stages[number].objective)
+        metrics |= {f"{GRADIENT_NORM}{name}": value for name, value in epoch.gradient_norms.items()}
         row = Row(
             stage=number,
             epoch=epoch.number,
@@ -234,7 +240,7 @@ class _Run:
             seconds=epoch.seconds - self.beside.waited(),
         )
         row = together.by_first(lambda: row)  # so that no rounding makes one of them save alone
-        if measure.best_row([*rows, row], self._by(pair)) == len(rows):
+        if self._best([*rows, row]) == len(rows):
             self._save_weights(BEST, ready)
         return row
 
@@ -247,8 +253,7 @@ class _Run:
         cost: tuple[int, int, int],
     ) -> Record:
         recipe, sets, pair = self.recipe, ready.sets, ready.pair
-        student = pair.student
-        objective = ready.stages[-1].objective
+        student, objective = pair.student, ready.stages[-1].objective
         hear = self.hear
         last = measure.measure(student, pair.teacher, pair.setting, sets.test, hear=hear)
         last = measure.learnt(last, objective, recipe)
@@ -257,26 +262,22 @@ class _Run:
         if teacher is not None:
             metrics |= measure.share_kept(metrics, teacher.metrics)
         self._save_weights(WEIGHTS, ready)
-        shown = measure.shown_relations(student, pair.teacher, sets.test, hear)
-        together.by_first(lambda: write(self.folder / RELATIONS, save(shown)))
-        taught = None if pair.teacher is None else hear(pair.teacher.tapped, sets.test)
-        kept = pictured(hear(student, sets.test), taught, pair.setting.classes or 0)
-        together.by_first(lambda: write(self.folder / PICTURED, save(kept)))
-        best = measure.best_row(rows, self._by(pair))
+        keep_pictures(self.folder, pair, sets.test, hear)
+        best = self._best(rows)
         if best is not None:
             found = last
             if best < len(rows) - 1:
                 found = measure.other_weights(pair, self.folder / BEST, sets.test, hear)
             found = measure.learnt(found, objective, recipe)
             metrics |= {f"best_{name}": value for name, value in found.items()}
-        metrics |= measure.best_on_test(rows)
+        metrics |= best_on_test(rows)
         whole, encoder, work = cost
         record = Record(
             label=self._label,
             recipe=recipe,
             altered=name_of(self.alter),
             environment={**environment(self.device), "precision": ready.precision},
-            notes=(*ready.notes(recipe), *self.remarks),
+            notes=(*ready.notes(recipe), *self.watch.notes(chosen=best is not None), *self.remarks),
             idle=idle,
             classes=sets.classes,
             parameters=whole,
@@ -286,6 +287,7 @@ class _Run:
             rows=tuple(rows),
             metrics=metrics,
             teacher=teacher,
+            weights=self.weights,
             begin_sha256=pair.begin_sha256,
             best_epoch=None if best is None else rows[best].epoch,
             seconds=sum(row.seconds for row in rows),

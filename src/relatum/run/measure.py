@@ -1,54 +1,58 @@
 """What is measured of a student, by one set of functions for every method."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from relatum import relations
-from relatum.data import Batches, Resident
+from relatum.data import Batches, ImageSet
 from relatum.evaluate import (
+    Collected,
+    Retrieval,
     accuracy,
     agreement,
     cka,
     kept,
     knn,
     linear_probe,
+    neighbours,
     parameters,
     relation_gap,
+    retrieval,
 )
+from relatum.evaluate.ranking import evenly
 from relatum.grammar import adopts
 from relatum.methods import Setting
 from relatum.objective import Objective
 from relatum.recipes.recipe import Recipe
-from relatum.record import Record, Row, TeacherRecord
-from relatum.run.hearing import LARGEST, Hear, Hearing, hear, listen
+from relatum.record import Record, TeacherRecord
+from relatum.run.hearing import LARGEST, Hear, Heard, Hearing, hear, listen
 from relatum.run.networks import Pair
 from relatum.run.sets import Sets
+from relatum.run.several_teachers import AnyTeacher, SeveralTeachers, networks_of
 from relatum.sharding import load_full_state
 from relatum.taps import Tapped
-from relatum.teachers import Teacher
 from relatum.weights import load_weights, state_of
 
 RELATED = 2000
 """Test images whose relations are compared."""
-VALIDATED = 500
-"""Validation images whose relations are compared after every epoch, where there is no accuracy."""
+NEAR = 2000
+"""Images whose neighbours are compared, evenly spread over all."""
 OF_OUTPUT = ("top1", "top5", "agreement", "reconstruction")
 """Metrics of what the student itself returns: chance, where only its inside was taught."""
 OWN = ("top1", "top5", "probe", "knn")
 """What a teacher's own run measured of it that need not be measured again."""
-SHOWN = 50
-"""Test images whose relation matrices are kept, to be looked at."""
 
 
 def measure(
     student: Tapped,
-    teacher: Teacher | None,
+    teacher: AnyTeacher | None,
     setting: Setting,
-    data: Resident,
+    data: ImageSet,
     *,
     related: int = RELATED,
+    near: int = NEAR,
     hear: Hear = hear,
 ) -> dict[str, float]:
     """All that one pass over some images tells of a student, and its teacher beside it.
@@ -62,6 +66,7 @@ def measure(
         setting: what may be asked of the two.
         data: the images.
         related: how many of them, from the first, have their relations compared; none at 0.
+        near: among how many of them, evenly spread, neighbours are compared; none at 0.
         hear: a ``Hearing`` where the same is asked again.
     """
     said = hear(student, data)
@@ -73,16 +78,22 @@ def measure(
     if teacher is None:
         return found
     taught = hear(teacher.tapped, data)
-    if setting.shares_classes:
+    if setting.shares_classes and "output" in taught.values:
         found["agreement"] = agreement(said.values["output"], taught.values["output"])
-    if related and "embedding" in said.values and "embedding" in taught.values:
-        ours, theirs = (each.values["embedding"][:related] for each in (said, taught))
-        found |= {f"gap_{kind}": gap for kind, gap in relation_gap(ours, theirs).items()}
-        found["cka"] = cka(ours, theirs)
+    if "embedding" in said.values and "embedding" in taught.values:
+        ours, theirs = (each.values["embedding"] for each in (said, taught))
+        found |= _related(ours[:related], theirs[:related]) if related else {}
+        rows = evenly(len(ours), near)
+        found |= neighbours(ours[rows], theirs[rows]) if len(rows) > 1 else {}
     return found
 
 
-def other_weights(pair: Pair, weights: Path, data: Resident, hear: Hearing) -> dict[str, float]:
+def _related(ours: Tensor, theirs: Tensor) -> dict[str, float]:
+    gaps = relation_gap(ours, theirs)
+    return {**{f"gap_{kind}": gap for kind, gap in gaps.items()}, "cka": cka(ours, theirs)}
+
+
+def other_weights(pair: Pair, weights: Path, data: ImageSet, hear: Hearing) -> dict[str, float]:
     """What the student reaches with other weights, as of its best epoch; its own stay loaded."""
     student = pair.student
     own = state_of(student.network)
@@ -95,14 +106,30 @@ def other_weights(pair: Pair, weights: Path, data: Resident, hear: Hearing) -> d
 
 
 def measure_teacher(
-    teacher: Teacher, setting: Setting, data: Resident, hear: Hear = hear
+    teacher: AnyTeacher, setting: Setting, data: ImageSet, hear: Hear = hear
 ) -> dict[str, float]:
     """What the teacher itself reaches on the same images."""
     said = hear(teacher.tapped, data)
-    logits = said.values["output"]
-    if setting.classes is None or said.labels is None or logits.shape[1:] != (setting.classes,):
+    logits = said.values.get("output")
+    if setting.classes is None or said.labels is None or logits is None:
         return {}
-    return accuracy(logits, said.labels)
+    return accuracy(logits, said.labels) if logits.shape[1:] == (setting.classes,) else {}
+
+
+def measure_members(pair: Pair, data: ImageSet, hear: Hear = hear) -> tuple[TeacherRecord, ...]:
+    """What each of several teachers reaches by itself; nothing where there is one."""
+    if not isinstance(pair.teacher, SeveralTeachers):
+        return ()
+    return tuple(
+        TeacherRecord(
+            name=each.known.name,
+            weights_sha256=each.known.sha256,
+            parameters=sum(map(parameters, networks_of(each.teacher))),
+            metrics=measure_teacher(each.teacher, pair.setting, data, hear),
+            share=share,
+        )
+        for each, share in zip(pair.teacher.members, pair.teacher.shares, strict=True)
+    )
 
 
 def record_teacher(
@@ -117,34 +144,59 @@ def record_teacher(
         if before.recipe.dataset == recipe.dataset:
             own = {name: before.metrics[name] for name in OWN if name in before.metrics}
             found = {**own, **found}
-    if recipe.probes and not {"probe", "knn"} & set(found):
-        found |= probe(pair.teacher.tapped, recipe, sets, hear)
+    known = {"probe", "knn"} & set(found)
+    wanted = tuple(each for each in recipe.probes if each == "retrieval" or not known)
+    found |= probe(pair.teacher.tapped, recipe.but(probes=wanted), sets, hear)
     return TeacherRecord(
         name=pair.teacher_name,
         weights_sha256=pair.teacher_sha256,
-        parameters=parameters(pair.teacher.network),
+        parameters=sum(map(parameters, networks_of(pair.teacher))),
+        members=measure_members(pair, sets.test, hear),
         metrics=found,
     )
 
 
-def probe(tapped: Tapped, recipe: Recipe, sets: Sets, hear: Hear = hear) -> dict[str, float]:
+def probe(tapped: Heard, recipe: Recipe, sets: Sets, hear: Hear = hear) -> dict[str, float]:
     """What the recipe's probes find in a frozen embedding, of unaugmented images.
 
     The training images are heard for this alone, so what is said of them is not remembered.
     """
     found: dict[str, float] = {}
-    if not recipe.probes or sets.train.labels is None or "embedding" not in tapped.taps:
+    if not recipe.probes or "embedding" not in tapped.taps:
         return found
-    train, test = listen(tapped, sets.train, ("embedding",)), hear(tapped, sets.test)
+    test = hear(tapped, sets.test)
+    if "embedding" not in test.values:  # a table that lacks those images
+        return found
+    kinds = tuple(each for each in recipe.probes if each != "retrieval")
+    if kinds and sets.train.labels is not None and test.labels is not None:
+        train = listen(tapped, sets.train, ("embedding",))
+        found |= fitted(train, test, kinds, recipe.seed)
+    if "retrieval" in recipe.probes and test.labels is not None:
+        found |= ranked(retrieval(test.values["embedding"], test.labels))
+    return found
+
+
+def fitted(train: Collected, test: Collected, kinds: Sequence[str], seed: int) -> dict[str, float]:
+    """What classifiers, fitted on one set's embeddings, reach on another's."""
     assert train.labels is not None
     assert test.labels is not None
     ours, theirs = train.values["embedding"], test.values["embedding"]
-    if "linear" in recipe.probes:
-        fitted = linear_probe(ours, train.labels, theirs, test.labels, seed=recipe.seed)
-        found["probe"] = fitted.accuracy
-    if "knn" in recipe.probes:
+    found: dict[str, float] = {}
+    if "linear" in kinds:
+        probed = linear_probe(ours, train.labels, theirs, test.labels, seed=seed)
+        found["probe"] = probed.accuracy
+    if "knn" in kinds:
         found["knn"] = knn(ours, train.labels, theirs, test.labels)
     return found
+
+
+def ranked(found: Retrieval) -> dict[str, float]:
+    """What a ranking found, by the names of a record."""
+    return {
+        "map": found.mean_average_precision,
+        "map_at_r": found.mean_average_precision_at_r,
+        **{f"recall_{nearest}": found.recall(nearest) for nearest in (1, 5, 10)},
+    }
 
 
 def share_kept(student: dict[str, float], teacher: dict[str, float]) -> dict[str, float]:
@@ -158,66 +210,20 @@ def share_kept(student: dict[str, float], teacher: dict[str, float]) -> dict[str
     return {}
 
 
-def validate(
-    student: Tapped,
-    teacher: Teacher | None,
-    setting: Setting,
-    recipe: Recipe,
-    data: Resident,
-    hear: Hear = hear,
-) -> dict[str, float]:
-    """What is measured after every epoch: cheap, but for what "best" needs."""
-    by = chosen_by(setting, recipe)
-    related = VALIDATED if by == "gap_cosine" else 0
-    return measure(student, teacher, setting, data, related=related, hear=hear)
-
-
-def watched(
-    pair: Pair, objective: Objective, recipe: Recipe, data: Resident, hear: Hear = hear
-) -> dict[str, float]:
-    """Accuracy on the test images after an epoch: noted, and nothing is chosen by it."""
-    if not (pair.setting.supervised and _taught_output(objective, recipe)):
-        return {}
-    said = hear(pair.student, data)
-    assert said.labels is not None
-    return {"test_top1": accuracy(said.values["output"], said.labels)["top1"]}
-
-
-def best_on_test(rows: list[Row]) -> dict[str, float]:
-    """The highest accuracy that was watched on the test images, as some papers report it.
-
-    It is chosen on the images that it is measured on, so it is too high, and tables that rank
-    methods leave it out.
-    """
-    seen = [row.metrics["test_top1"] for row in rows if "test_top1" in row.metrics]
-    return {"best_on_test_top1": max(seen)} if seen else {}
-
-
 def learnt(found: dict[str, float], objective: Objective, recipe: Recipe) -> dict[str, float]:
     """Without what is measured of the output, where nothing taught the student to give any."""
-    if recipe.epochs and _taught_output(objective, recipe):
+    if recipe.epochs and taught_output(objective, recipe):
         return found
     return {name: value for name, value in found.items() if name not in OF_OUTPUT}
 
 
-def _taught_output(objective: Objective, recipe: Recipe) -> bool:
-    """A student that wears its teacher's classifier was taught by what enters that."""
+def taught_output(objective: Objective, recipe: Recipe) -> bool:
+    """Whether what the student itself returns is taught: where it wears its teacher's classifier,
+    by what enters that."""
     return objective.reads_output("student") or adopts(recipe.method) is not None
 
 
-def chosen_by(setting: Setting, recipe: Recipe) -> str:
-    """The metric that "best" is chosen by: accuracy, or else what the student is taught."""
-    if setting.supervised:
-        return "top1"
-    return "reconstruction" if recipe.method == "none" else "gap_cosine"
-
-
-def better(metric: str, one: float, other: float) -> bool:
-    """Whether one value of a metric is better than another."""
-    return one > other if metric == "top1" else one < other
-
-
-def _reconstruction(student: Tapped, data: Resident, output: Tensor) -> float:
+def _reconstruction(student: Tapped, data: ImageSet, output: Tensor) -> float:
     """The mean over all pixels; images are prepared again, some at a time, and no network runs."""
     parts = Batches(data, min(LARGEST, len(data)))
     errors = [
@@ -227,40 +233,3 @@ def _reconstruction(student: Tapped, data: Resident, output: Tensor) -> float:
     sizes = [min(parts.size, len(data) - first) for first in range(0, len(data), parts.size)]
     found: list[float] = torch.stack(errors).tolist()  # the device is waited for once
     return sum(error * size for error, size in zip(found, sizes, strict=True)) / len(data)
-
-
-def shown_relations(
-    student: Tapped, teacher: Teacher | None, data: Resident, hear: Hear = hear
-) -> dict[str, Tensor]:
-    """The cosine relations of fifty images to both networks, sorted by class, for pictures."""
-    indices = _shown(data)
-    found = {"indices": indices}
-    if data.labels is not None:
-        found["labels"] = data.labels.cpu()[indices]
-    for name, tapped in (("student", student), ("teacher", teacher and teacher.tapped)):
-        if isinstance(tapped, Tapped) and "embedding" in tapped.taps:
-            embedding = hear(tapped, data).values["embedding"]
-            found[name] = relations.cosine(embedding[indices.to(embedding.device)].float()).cpu()
-    return found
-
-
-def _shown(data: Resident) -> Tensor:
-    if data.labels is None:
-        return torch.arange(min(SHOWN, len(data)))
-    labels = data.labels.cpu()
-    present = torch.unique(labels)
-    each = max(SHOWN // len(present), 1)
-    places = [(labels == label).nonzero().flatten()[:each] for label in present[:SHOWN]]
-    return torch.cat(places)
-
-
-def best_row(rows: list[Row], metric: str) -> int | None:
-    """The place of the best row by a metric on the validation part; the first of equals."""
-    name = f"validation_{metric}"
-    best: int | None = None
-    for place, row in enumerate(rows):
-        if name in row.metrics and (
-            best is None or better(metric, row.metrics[name], rows[best].metrics[name])
-        ):
-            best = place
-    return best

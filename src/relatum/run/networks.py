@@ -15,9 +15,14 @@ from relatum.methods import METHODS, Says, Setting
 from relatum.models.foreign import published
 from relatum.recipes.recipe import Recipe
 from relatum.run.begun import begin
+from relatum.run.places import named_places, with_places
 from relatum.run.sets import Sets
-from relatum.run.trained import PRETRAINED, Trained, made_for, trained
-from relatum.taps import Tapped, shapes
+from relatum.run.several_teachers import AnyTeacher, SeveralTeachers, networks_of, teacher_of
+from relatum.run.sizes import student_size, teacher_size
+from relatum.run.table_teacher import Known
+from relatum.run.trained import PRETRAINED, Trained, for_channels, made_for, trained
+from relatum.taps import Tap, Tapped, shapes
+from relatum.teacher_names import several
 from relatum.teachers import Teacher
 from relatum.types import Fault, Images, Input, Shapes, first_line
 from relatum.weights import fingerprint
@@ -41,7 +46,7 @@ class Pair:
     """
 
     student: Tapped
-    teacher: Teacher | None
+    teacher: AnyTeacher | None
     setting: Setting
     student_name: str
     teacher_name: str = ""
@@ -66,50 +71,84 @@ def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | No
     if recipe.sync_batchnorm and world.size() > 1 and device.type != "cuda":
         raise Fault(f"sync_batchnorm works on GPUs alone, got --device {device}; leave it out")
     images = _some(sets)
-    source, teacher = None, None
-    if recipe.teacher is not None:
-        source = trained(recipe.teacher, sets) if stand_in is None else _untrained(stand_in, sets)
-        taps = _tapped(source.name, source.network, source.input, images).taps
-        teacher = Teacher(source.network, taps, source.input)
-    teacher_shapes = {} if teacher is None else shapes(teacher.tapped, images)
+    teacher, known = _teacher(recipe, sets, images, stand_in)
+    teacher_shapes: Shapes = {} if known is None else known.shapes
     torch.manual_seed(recipe.seed)  # again: the student is the same whoever teaches it
     student = _student(recipe, sets, images, teacher_shapes)
+    student = with_places(student, _places(recipe), "student", images)
     begun = "" if recipe.begin is None else begin(student, recipe, sets)
     classes = len(sets.classes) if sets.classes and recipe.labels else None
     student_shapes = shapes(student, images)
-    known = source is not None and source.classes is not None and bool(sets.classes)
+    named = known is not None and known.classes is not None and bool(sets.classes)
     short = not recipe.drop_last and len(sets.train) % recipe.batch_size
     setting = Setting(
         student=student_shapes,
         teacher=teacher_shapes or None,
         student_says=_says(student, student_shapes, images, classes, recipe.student),
-        teacher_says=_says(teacher.tapped, teacher_shapes, images) if teacher else None,
+        teacher_says=None if known is None else known.says,
         samples=len(sets.train),
         classes=classes,
-        same_classes=not known or (source is not None and source.classes == sets.classes),
+        same_classes=not named or (known is not None and known.classes == sets.classes),
         labels=sets.train.labels if recipe.labels else None,
         batch=None if short else min(recipe.batch_size, len(sets.train)),
         student_network=student,
-        teacher_network=None if teacher is None else teacher.tapped,
+        teacher_network=teacher.tapped if isinstance(teacher, Teacher) else None,
+        shares=teacher.shares if isinstance(teacher, SeveralTeachers) else (),
     )
     pair = Pair(
         student=student,
         teacher=teacher,
         setting=setting,
         student_name=recipe.student.removesuffix(PRETRAINED),
-        teacher_name="" if source is None else source.name,
-        teacher_sha256="" if source is None else fingerprint(source.network),
-        teacher_run=None if source is None else source.run,
+        teacher_name="" if known is None else known.name,
+        teacher_sha256="" if known is None else known.sha256,
+        teacher_run=None if known is None else known.run,
         begin_sha256=begun,
     )
     if method := adopts(recipe.method):
         pair = _adopted(method, pair, recipe, sets)
     pair.student.to(device)
     if pair.teacher is not None:
-        pair.teacher.network.to(HALVES.get(recipe.teacher_precision))
+        for network in networks_of(pair.teacher):
+            network.to(HALVES.get(recipe.teacher_precision))
         if "teacher" not in recipe.shard:
             pair.teacher.to(device)
     return pair
+
+
+def _teacher(
+    recipe: Recipe, sets: Sets, images: Images, stand_in: str | None
+) -> tuple[AnyTeacher | None, Known | None]:
+    """The teacher of a recipe, if it has one, and what is known of it."""
+    if recipe.teacher is None:
+        return None, None
+    size, places = teacher_size(recipe), _places(recipe)
+    if stand_in is not None:
+        own = student_size(recipe.but(student=stand_in, begin=None, student_size=None))
+        return _live(_untrained(stand_in, sets, recipe.teacher_size or own), images, places)
+
+    def live(text: str) -> tuple[Teacher, Known]:
+        return _live(trained(text, sets, size), images, places)
+
+    return teacher_of(recipe.teacher, live, sets, len(images))
+
+
+def _places(recipe: Recipe) -> tuple[str, ...]:
+    """What the method names of both networks, where both are networks."""
+    return () if several(recipe.teacher) else named_places(recipe.method)
+
+
+def _live(source: Trained, images: Images, places: tuple[str, ...]) -> tuple[Teacher, Known]:
+    """A network as a teacher, and what is known of it."""
+    tapped = _tapped(source.name, source.network, source.input, images)
+    tapped = with_places(tapped, places, "teacher", images)
+    taps = dict(tapped.taps)
+    tapped.only(set())  # these hooks go, the teacher has its own
+    teacher = Teacher(source.network, taps, source.input)
+    given = shapes(teacher.tapped, images)
+    says = _says(teacher.tapped, given, images)
+    sha256 = fingerprint(source.network)
+    return teacher, Known(source.name, sha256, given, says, source.classes, source.run)
 
 
 def _adopted(method: str, pair: Pair, recipe: Recipe, sets: Sets) -> Pair:
@@ -117,6 +156,7 @@ def _adopted(method: str, pair: Pair, recipe: Recipe, sets: Sets) -> Pair:
     adopt = METHODS[method].adopt
     assert adopt is not None
     images = _some(sets)
+    _refuse_two_sizes(method, pair, images)
     teacher_name = pair.teacher_name.removesuffix(PRETRAINED)
     name = f"{method}({pair.student_name},{teacher_name})"
     student = _tapped(name, adopt(pair.setting), student_input(recipe, sets), images)
@@ -130,7 +170,7 @@ def _student(recipe: Recipe, sets: Sets, images: Images, teacher: Shapes) -> Tap
     """A new student. Without classes of its own it gets as many outputs as its teacher has."""
     width = teacher["output"][-1] if teacher and len(teacher["output"]) == 2 else 1
     assert isinstance(width, int)
-    made = made_for(sets, len(sets.classes) or width)
+    made = made_for(sets, len(sets.classes) or width, student_size(recipe))
     network = models.create(recipe.student, **made)
     if recipe.dropout is not None:
         _set_dropout(network, recipe.dropout, recipe.student)
@@ -140,27 +180,48 @@ def _student(recipe: Recipe, sets: Sets, images: Images, teacher: Shapes) -> Tap
 
 
 def student_input(recipe: Recipe, sets: Sets) -> Input:
-    """The set's normalisation, or that of the published weights which a student begins with."""
+    """How a student sees the images.
+
+    At its own size, where it has one, and normalised as for the published weights with which it
+    begins; else as the set has it.
+    """
+    side, input = student_size(recipe), sets.input
     if recipe.student.endswith(PRETRAINED):
         own = published(recipe.student.removesuffix(PRETRAINED))[1]
-        return Input(mean=own.mean, std=own.std)
-    return sets.input
+        input = for_channels(own, sets.shape[0])
+    return replace(input, size=None if side is None else (side, side))
 
 
-def _untrained(name: str, sets: Sets) -> Trained:
-    network = models.create(name, **made_for(sets, max(len(sets.classes), 1)))
-    return Trained(network, name, sets.input)
+def _untrained(name: str, sets: Sets, size: int | None) -> Trained:
+    network = models.create(name, **made_for(sets, max(len(sets.classes), 1), size))
+    input = sets.input if size is None else replace(sets.input, size=(size, size))
+    return Trained(network, name, input)
+
+
+def _refuse_two_sizes(method: str, pair: Pair, images: Images) -> None:
+    """A network of the parts of two can be built again from one size alone."""
+    if not isinstance(pair.teacher, Teacher):
+        return
+    sizes = [
+        each.input.size or tuple(images.shape[-2:]) for each in (pair.student, pair.teacher.tapped)
+    ]
+    if sizes[0] != sizes[1]:
+        raise Fault(
+            f"{method} joins two networks, and here the student sees {sizes[0][0]} pixels and the"
+            f" teacher {sizes[1][0]}; let both see as many (--set student_size={sizes[1][0]})"
+        )
 
 
 def about_network(recipe: Recipe, sets: Sets, pair: Pair) -> dict[str, str]:
     """What a student's weights say of themselves, so that the file alone is enough to use it."""
     width = pair.setting.student["output"][-1]
     assert isinstance(width, int)
-    made = made_for(sets, len(sets.classes) or width)
+    made = made_for(sets, len(sets.classes) or width, student_size(recipe))
     input = student_input(recipe, sets)
     return {
         "model": pair.student_name,
         **{name: str(value) for name, value in made.items()},
+        "input_size": str(made["size"]),
         "mean": " ".join(map(str, input.mean)),
         "std": " ".join(map(str, input.std)),
         "dataset": sets.name,
@@ -182,7 +243,7 @@ def _tapped(name: str, network: nn.Module, input: Input, images: Images) -> Tapp
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         if isinstance(error, Fault):
             raise
-        size = " by ".join(map(str, images.shape[1:]))
+        size = " by ".join(map(str, (images.shape[1], *(input.size or images.shape[2:]))))
         raise Fault(f"{name} cannot be run on images of {size}: {first_line(error)}") from error
     return tapped
 
@@ -191,7 +252,7 @@ def _some(sets: Sets) -> Images:
     """Two images for a dry run, on the CPU."""
     count = min(2, len(sets.train))
     return (
-        sets.train.take(torch.arange(count, device=sets.train.images.device))
+        sets.train.take(torch.arange(count, device=sets.train.device))
         .to(torch.device("cpu"))
         .float(slice(0, count))
     )
@@ -214,13 +275,13 @@ def _says(
 ) -> Says:
     """What kind of thing a network puts out."""
     shape = tuple(given["output"])
-    if shape[1:] == tuple(images.shape[1:]):
+    if shape[1:] == (images.shape[1], *(tapped.input.size or images.shape[2:])):
         return "reconstruction"
     if classes is None:
-        return "embedding" if tapped.taps.get("embedding") == ("", "output") else "logits"
+        return "embedding" if tapped.taps.get("embedding") == Tap("") else "logits"
     if shape[1:] == (classes,):
         return "logits"
-    if tapped.taps.get("embedding") == ("", "output"):
+    if tapped.taps.get("embedding") == Tap(""):
         return "embedding"
     raise Fault(
         f"the student {name} puts out {' by '.join(map(str, shape[1:]))} values, but the set has"

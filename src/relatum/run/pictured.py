@@ -36,8 +36,8 @@ def pictured(said: Collected, taught: Collected | None, classes: int) -> dict[st
             continue
         if "embedding" in each.values:
             found[f"{name}_embedding"] = each.values["embedding"][chosen].flatten(1).half()
-        logits = each.values["output"]
-        if classes > 1 and logits.shape[1:] == (classes,):
+        logits = each.values.get("output")
+        if classes > 1 and logits is not None and logits.shape[1:] == (classes,):
             found[f"{name}_logits"] = logits[chosen].half()
             if each.labels is not None:
                 found[f"{name}_classes"] = class_means(logits.float(), each.labels)

@@ -1,6 +1,6 @@
 """All that a recipe names, ready to be trained: sets, networks, stages, batches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from relatum import world
 from relatum.accumulate import coupling_layer, rest
+from relatum.balance import shares_of
 from relatum.cache import Progress
 from relatum.checkpoint import Stop
 from relatum.data import Batches
@@ -25,9 +26,11 @@ from relatum.run.claim import MOVABLE
 from relatum.run.networks import Pair, pair_of
 from relatum.run.remembered import remembering
 from relatum.run.sets import Sets, sets_of, training_batches
+from relatum.run.several_teachers import notes_of, tapped_of, teaching_of
+from relatum.several import Teachers
 from relatum.sharding import sharded
 from relatum.speed import Speed, settle, speed
-from relatum.teachers import CachedTeacher, Teacher
+from relatum.teachers import Teacher, TeacherFromMemory
 from relatum.types import Fault, Images
 
 THREADS = torch.get_num_threads()
@@ -59,7 +62,7 @@ class Prepared:
     anchors: Images | None
     learning: frozenset[str]
     speed: Speed
-    teacher: Teacher | CachedTeacher | None
+    teacher: Teacher | TeacherFromMemory | Teachers | None
     microbatch: int | None = None
 
     def distiller(
@@ -74,7 +77,7 @@ class Prepared:
             only=stage.only,
             drifting=stage.drifting,
         )
-        distiller.to(self.sets.train.images.device)
+        distiller.to(self.sets.train.device)
         for name, parameter in self.pair.student.named_parameters():
             parameter.requires_grad_(name in self.learning)  # a stage before may have rested it
         if alter is not None:
@@ -93,23 +96,35 @@ class Prepared:
         """Of the networks, by name."""
         return str(self.speed.precision).removeprefix("torch.")
 
-    def about(self, recipe: Recipe, altered: str) -> dict[str, Any]:
-        """What a checkpoint is of, and refused by where it differs."""
+    def about(
+        self, recipe: Recipe, altered: str, weights: Mapping[str, float] | None = None
+    ) -> dict[str, Any]:
+        """What a checkpoint is of, and refused by where it differs; with the weights found."""
         fields = recipe.model_dump(mode="json", exclude=set(MOVABLE))
         fields["precision"] = self.precision  # "auto" is another on another processor
         sums = {each: getattr(self.pair, each) for each in ("teacher_sha256", "begin_sha256")}
-        return {**fields, **sums, "altered": altered}
+        if recipe.balance is None:  # which checkpoints of before do not know
+            del fields["balance"]
+        if not recipe.skip_broken:  # likewise
+            del fields["skip_broken"]
+        later = ("watch", "watch_every", "best_by", "gradient_norms")
+        for name in (*later, "student_size", "teacher_size"):  # likewise
+            if getattr(recipe, name) == Recipe.model_fields[name].default:
+                del fields[name]
+        found = {"weights": dict(weights)} if weights else {}
+        return {**fields, **sums, "altered": altered, **found}
 
     def cost(self) -> tuple[int, int, int]:
         """The student's parameters, those of them that its embedding needs, its multiply-adds."""
         student, shape = self.pair.student, self.sets.shape
         whole = parameters(student.network)
         encoder = encoder_parameters(student, shape) if "embedding" in student.taps else whole
-        return whole, encoder, macs(student.network, shape)
+        return whole, encoder, macs(student, shape)
 
     def notes(self, recipe: Recipe) -> tuple[str, ...]:
         """What the run decided by itself, in sentences."""
         notes = [self.sets.note] if self.sets.note else []
+        notes += notes_of(self.pair.teacher, recipe)
         notes += self._hurry(recipe)
         terms = self.stages[-1].objective.terms
         if recipe.method != "none" and TASK not in terms:
@@ -141,7 +156,9 @@ class Prepared:
         yield f"speed {recipe.speed}: networks in {self.precision}, {', '.join(done)}"
 
     def warnings(self, recipe: Recipe) -> Iterator[str]:
-        """Where BatchNorm makes a batch in parts another one than the batch as a whole."""
+        """Images that are left out or streamed; where BatchNorm makes a batch in parts another one
+        than the batch as a whole."""
+        yield from self.sets.said
         layer = next(filter(None, map(coupling_layer, self._training())), None)
         if layer is None:
             return
@@ -197,8 +214,10 @@ def prepare(
     _set_threads(recipe, sets, pair)
     # after the student, so that one seed gives all methods the same one to begin with
     plan = stages(recipe.method, pair.setting)
+    if recipe.balance is not None:
+        shares_of(recipe.balance, plan[-1].objective)
     batches = training_batches(recipe, sets)
-    if pair.teacher is not None and "teacher" in recipe.shard:
+    if isinstance(pair.teacher, Teacher) and "teacher" in recipe.shard:
         pair.teacher.shard(device)  # after the stages, which may copy a part of it
     if "student" in recipe.shard and len(plan) > 1:
         raise Fault(
@@ -215,26 +234,32 @@ def prepare(
     microbatch = recipe.microbatch if small else None
     if pace.quick:
         pair.student.channels_last()
-    teacher: Teacher | CachedTeacher | None = _teacher(recipe, pair, sets, pace)
+    teacher = _teacher(recipe, pair, sets, pace)
     if isinstance(teacher, Teacher) and recipe.cache is not None and stand_in is None:
         teacher = remembering(recipe, pair, teacher, batches, plan, pace, stop, progress)
     return Prepared(sets, pair, plan, batches, anchors, learning, pace, teacher, microbatch)
 
 
-def _teacher(recipe: Recipe, pair: Pair, sets: Sets, pace: Speed) -> Teacher | None:
+def _teacher(
+    recipe: Recipe, pair: Pair, sets: Sets, pace: Speed
+) -> Teacher | TeacherFromMemory | Teachers | None:
     """Who teaches. What is in parts, or in a precision of its own, stays as it is."""
     asked_for = "teacher" in recipe.shard or recipe.teacher_precision != "own"
-    if pair.teacher is None or not pace.quick or asked_for:
-        return pair.teacher
+    if pair.teacher is None:
+        return None
+    if not pace.quick or asked_for:
+        return teaching_of(pair.teacher, None)
     images = sets.train.float(slice(0, 2))
     compiled = pace.compiled and recipe.cache is None  # to fill a cache is no work of hours
-    return pair.teacher.quick(images, pace.precision, compiled=compiled)
+    return teaching_of(
+        pair.teacher, lambda each: each.quick(images, pace.precision, compiled=compiled)
+    )
 
 
 def _set_threads(recipe: Recipe, sets: Sets, pair: Pair) -> None:
     """One thread for small steps: they gain nothing from a second, and wait for it where others
     use its core. It also makes their results the same on machines with more of them."""
-    networks = [pair.student.network, *([pair.teacher.network] if pair.teacher else [])]
+    networks = [pair.student, *tapped_of(pair.teacher)]
     work = recipe.batch_size * sum(macs(network, sets.shape) for network in networks)
     torch.set_num_threads(1 if work < SMALL_STEP else THREADS)
 

@@ -113,7 +113,7 @@ class _Page:
         traced = trace.read({name for calls in watch.calls.values() for name in calls})
         notes = [UNSEEN] * (self.device.type not in ("cpu", "cuda"))
         notes += [OTHERS] * (world.size() > 1)
-        found = profile(watch, traced, before, _memory(self.device), notes)
+        found = profile(watch, traced, before, memory_held(self.device), notes)
         advised = advice(found, self.recipe, self.device)
         title = f"where the time went: {self.label}, seed {self.recipe.seed}, batches of"
         title += f" {self.recipe.batch_size}, speed {self.recipe.speed}, on {self.device.type}"
@@ -127,7 +127,7 @@ class _Page:
         self.display.note(f"\n{text}\n\nin {self.folder}: {where}\n")
 
 
-def _memory(device: torch.device) -> int | None:
+def memory_held(device: torch.device) -> int | None:
     """The most bytes held so far: by torch on a GPU, else by the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

@@ -31,8 +31,8 @@ def words_of(
     precision = str(pace.precision).removeprefix("torch.")
     if teacher is not pair.teacher:
         precision += ", norms folded"
-    if batches.data.images.device.type != "cpu":
-        precision += f", on {batches.data.images.device.type}"
+    if batches.data.device.type != "cpu":
+        precision += f", on {batches.data.device.type}"
     if recipe.teacher_precision != "own":
         precision += f", weights in {recipe.teacher_precision}"
     return identity_of(

@@ -1,15 +1,18 @@
 """From a recipe to its images, on the device: training, validation and test part."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from relatum import together
-from relatum.data import Batches, Resident, augmentations, cut
+from relatum.data import Batches, ImageSet, augmentations, cut
 from relatum.data.seeds import generator
-from relatum.datasets import Dataset, load
+from relatum.datasets import DATASETS, Dataset, load
+from relatum.datasets.room import room
 from relatum.recipes.recipe import Recipe
+from relatum.run.sizes import kept_at
+from relatum.spelling import own_set
 from relatum.types import Fault, Input
 
 
@@ -25,15 +28,19 @@ class Sets:
         classes: their names; empty when unlabelled.
         input: how networks made for this set want its images.
         note: where the set comes from, and what of it is trained on where that is not all.
+        said: what is worth a line when a run begins, as of ``Dataset``.
+        source: the set before anything was cut from it: what tables of a teacher are keyed by.
     """
 
     name: str
-    train: Resident
-    validation: Resident | None
-    test: Resident
+    train: ImageSet
+    validation: ImageSet | None
+    test: ImageSet
     classes: tuple[str, ...]
     input: Input
     note: str
+    said: tuple[str, ...]
+    source: Dataset
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -47,7 +54,7 @@ class Sets:
         return {"train": len(self.train), "validation": validation, "test": len(self.test)}
 
 
-_loaded: dict[tuple[str, str | None, int | None], Dataset] = {}
+_loaded: dict[tuple[object, ...], Dataset] = {}
 
 
 def sets_of(recipe: Recipe, device: torch.device, download: bool = False) -> Sets:
@@ -58,11 +65,25 @@ def sets_of(recipe: Recipe, device: torch.device, download: bool = False) -> Set
     Raises:
         Fault: the set is unknown, missing or damaged.
     """
-    key = (recipe.dataset, recipe.data_root, recipe.image_size)
+    own = own_set(recipe.dataset, DATASETS) is not None
+    automatic = own and recipe.memory == "auto"  # what there is room for hangs on the device
+    size = kept_at(recipe)
+    key = (
+        *(recipe.dataset, recipe.data_root, size, recipe.skip_broken, recipe.memory),
+        device.type if automatic else None,
+    )
     if key not in _loaded:
         root = Path(recipe.data_root) if recipe.data_root else None
         dataset = together.in_turn(
-            lambda: load(recipe.dataset, root=root, download=download, image_size=recipe.image_size)
+            lambda: load(
+                recipe.dataset,
+                root=root,
+                download=download,
+                image_size=size,
+                memory=recipe.memory,
+                skip_broken=recipe.skip_broken,
+                room=room(device) if automatic else None,
+            )
         )
         _loaded.clear()
         _loaded[key] = dataset
@@ -82,10 +103,12 @@ def sets_of(recipe: Recipe, device: torch.device, download: bool = False) -> Set
         classes=dataset.classes,
         input=Input(mean=dataset.mean, std=dataset.std),
         note=note,
+        said=dataset.said,
+        source=dataset,
     )
 
 
-def _drawn(train: Resident, recipe: Recipe, classes: tuple[str, ...]) -> tuple[Resident, str]:
+def _drawn(train: ImageSet, recipe: Recipe, classes: tuple[str, ...]) -> tuple[ImageSet, str]:
     """The training images that a recipe draws, in the order of the set, and a word about them.
 
     The classes take turns in one random order, so their numbers differ by one at most unless a
@@ -123,7 +146,7 @@ def training_batches(recipe: Recipe, sets: Sets) -> Batches:
     Raises:
         Fault: the training part is smaller than a batch.
     """
-    data = sets.train if recipe.labels else replace(sets.train, labels=None)
+    data = sets.train if recipe.labels else sets.train.unlabelled()
     if recipe.drop_last and recipe.batch_size > len(data):
         raise Fault(
             f"a batch of {recipe.batch_size} is more than the {len(data)} training images of"

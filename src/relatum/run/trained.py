@@ -1,18 +1,21 @@
 """A trained network by the text that names it: its input, its classes and its run come along."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from relatum import models
 from relatum.models.foreign import published
 from relatum.record import NAME
-from relatum.run.sets import Sets
 from relatum.spelling import unknown_teacher
 from relatum.types import Fault, Input
 from relatum.weights import about_weights, load_state, weights_in
+
+if TYPE_CHECKING:
+    from relatum.run.sets import Sets
 
 WEIGHTS = "student.safetensors"
 PRETRAINED = ":pretrained"
@@ -37,28 +40,31 @@ class Trained:
     classes: tuple[str, ...] | None = None
 
 
-def trained(text: str, sets: Sets) -> Trained:
+def trained(text: str, sets: "Sets", size: int | None = None) -> Trained:
     """Find and load what a text names.
 
     Args:
         text: a run's folder; a file of weights that a run saved; ``MODEL@FOLDER`` or
             ``MODEL@FILE``, for a network that the file does not name, or that is somebody's
-            own code; or a model with published weights (``timm/NAME:pretrained``). A FILE may
+            own code; or a model with published weights (``timm/NAME:pretrained``,
+            ``torchvision/…``, ``hf/…``). A FILE may
             be another code base's (``relatum.foreign_weights``): it says neither what its
             classes are called nor how its images were normalised, so its classifier alone tells
             how many classes it has, and it sees images with the set's mean and deviation.
         sets: the images that it will see.
+        size: at how many pixels, where that is not for the file or the published weights to say.
 
     Raises:
         Fault: there is no such thing, or it is of another network.
     """
     if found := on_disk(text):
-        return _load(*found, sets)
+        return _load(*found, sets, size)
     if text.endswith(PRETRAINED):
         classes, input = published(text.removesuffix(PRETRAINED))
-        size = sets.shape[1] if input.size is None else input.size[0]
-        network = models.create(text, channels=sets.shape[0], size=size, classes=classes)
-        return Trained(network, text, input)
+        input = input if size is None else replace(input, size=(size, size))
+        side = sets.shape[1] if input.size is None else input.size[0]
+        network = models.create(text, channels=sets.shape[0], size=side, classes=classes)
+        return Trained(network, text, for_channels(input, sets.shape[0]))
     raise Fault(unknown_teacher(text))
 
 
@@ -103,22 +109,73 @@ def _weights(path: Path) -> Path:
     return path
 
 
-def _load(name: str, path: Path, sets: Sets) -> Trained:
-    about = about_weights(path) if path.suffix == ".safetensors" else {}
-    if "classes" in about:
-        sizes = {each: _whole(about, each, path) for each in ("channels", "size", "classes")}
-    else:
-        sizes = made_for(sets, max(len(sets.classes), 1))
-    network = models.create(name, **sizes)
-    state = weights_in(path, network)
-    if "classes" not in about:
-        classes_there = _classes_in(state, network, sizes["classes"])
-        if classes_there != sizes["classes"]:
-            network = models.create(name, **sizes | {"classes": classes_there})
-    load_state(network, state, path)
+def _load(name: str, path: Path, sets: "Sets", size: int | None) -> Trained:
+    made = made_for(sets, max(len(sets.classes), 1), size)
+    built = built_from(name, path, made, sets.input)
+    input = built.input if size is None else replace(built.input, size=(size, size))
     run = path.parent if (path.parent / NAME).exists() else None
-    classes = tuple(about["class_names"].split("\n")) if about.get("class_names") else None
-    return Trained(network, name, input_from(about, path) or sets.input, run, classes)
+    return Trained(built.network, name, input, run, built.class_names)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network that was built, with what it was built for.
+
+    Attributes:
+        network: itself.
+        name: its architecture.
+        input: how it wants its images.
+        made: the channels, the size and the classes that it was built for.
+        told: whether its file of weights said so.
+        class_names: what its logits mean, where that is known.
+    """
+
+    network: nn.Module
+    name: str
+    input: Input
+    made: dict[str, int]
+    told: bool = False
+    class_names: tuple[str, ...] | None = None
+
+
+def built_from(name: str, path: Path, made: dict[str, int], input: Input) -> Built:
+    """Build a network and load a file of weights into it.
+
+    Args:
+        name: its architecture.
+        path: of the file.
+        made: channels, size and classes to build it for, where the file says nothing of that;
+            the weights alone then tell how many classes there are.
+        input: how it wants its images, likewise.
+
+    Raises:
+        Fault: the file is damaged, or of another network.
+    """
+    about = about_weights(path) if path.suffix == ".safetensors" else {}
+    told = "classes" in about
+    if told:
+        made = {each: _whole(about, each, path) for each in ("channels", "size", "classes")}
+    network = models.create(name, **made)
+    state = weights_in(path, network)
+    if not told:
+        classes = _classes_in(state, network, made["classes"])
+        if classes != made["classes"]:
+            made = made | {"classes": classes}
+            network = models.create(name, **made)
+        network = _without_classifier(name, state, network, made)
+    load_state(network, state, path)
+    names = tuple(about["class_names"].split("\n")) if about.get("class_names") else None
+    return Built(network, name, input_from(about, path) or input, made, told, names)
+
+
+def _without_classifier(
+    name: str, state: Mapping[str, Tensor], network: nn.Module, sizes: dict[str, int]
+) -> nn.Module:
+    """The same network ending in its embedding, where that is all that the weights are of."""
+    if not name.startswith(("timm/", "hf/")) or not set(network.state_dict()) - set(state):
+        return network
+    bare = models.create(name, **sizes | {"classes": 0})
+    return bare if set(bare.state_dict()) == set(state) else network
 
 
 def _classes_in(state: Mapping[str, Tensor], network: nn.Module, classes: int) -> int:
@@ -137,22 +194,34 @@ def _classes_in(state: Mapping[str, Tensor], network: nn.Module, classes: int) -
 
 
 def input_from(about: Mapping[str, str], path: Path) -> Input | None:
-    """The normalisation that a file of weights names, if it names one."""
+    """The normalisation that a file of weights names, if it names one; and the size.
+
+    Files from before sizes were kept say none: their networks see images as they come.
+    """
     if "mean" not in about or "std" not in about:
         return None
     try:
         mean, std = (tuple(map(float, about[each].split())) for each in ("mean", "std"))
     except ValueError:
         raise Fault(f"{path}: its mean or std is no list of numbers") from None
-    return Input(mean=mean, std=std)
+    side = _whole(about, "input_size", path) if "input_size" in about else None
+    return Input(None if side is None else (side, side), mean, std)
 
 
-def made_for(sets: Sets, classes: int) -> dict[str, int]:
-    """What a network is built for, to see these images."""
+def for_channels(input: Input, channels: int) -> Input:
+    """A normalisation for images of other channels: the mean of its numbers for all of them."""
+    if len(input.mean) in (1, channels):
+        return input
+    mean, std = (sum(each) / len(each) for each in (input.mean, input.std))
+    return replace(input, mean=(mean,), std=(std,))
+
+
+def made_for(sets: "Sets", classes: int, size: int | None = None) -> dict[str, int]:
+    """What a network is built for, to see these images, at their size or at its own."""
     channels, height, width = sets.shape
     if height != width:
         raise Fault(f"{sets.name}: images must be square here, got {height} by {width}")
-    return {"channels": channels, "size": height, "classes": classes}
+    return {"channels": channels, "size": size or height, "classes": classes}
 
 
 def _whole(about: Mapping[str, str], name: str, path: Path) -> int:

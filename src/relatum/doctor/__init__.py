@@ -1,0 +1,6 @@
+"""What can be known of a training in a minute, before it takes a night."""
+
+from relatum.doctor.examine import examine
+from relatum.doctor.finding import Finding
+
+__all__ = ["Finding", "examine"]

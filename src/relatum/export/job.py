@@ -1,0 +1,198 @@
+"""From a trained network to files that others run, each compared with the network itself."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+from relatum.export import onnx_file, pt2_file, timm_folder, weights_file
+from relatum.export.check import compare
+from relatum.export.graph import Graph, Runs
+from relatum.export.manifest import NAME, Exported, Manifest
+from relatum.export.source import Source
+from relatum.spelling import unknown
+from relatum.types import Fault, Images, first_line
+from relatum.weights import fingerprint
+
+FOLDER = "export"
+"""Where the files of a run go, in its folder."""
+SHOWN = 64
+"""Images on which a file is compared."""
+
+
+class _Save(Protocol):
+    def __call__(self, graph: Graph, path: Path, about: Mapping[str, str], /) -> None: ...
+
+
+class _Open(Protocol):
+    def __call__(self, graph: Graph, path: Path, /) -> Runs: ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    Attributes:
+        file: its name.
+        save: writes it.
+        opened: reads it again, as who gets it would.
+    """
+
+    file: str
+    save: _Save
+    opened: _Open
+
+
+FORMATS: dict[str, Format] = {
+    "safetensors": Format(weights_file.NAME, weights_file.save, weights_file.opened),
+    "onnx": Format(onnx_file.NAME, onnx_file.save, onnx_file.opened),
+    "pt2": Format(pt2_file.NAME, pt2_file.save, pt2_file.opened),
+    "timm": Format(timm_folder.NAME, timm_folder.save, timm_folder.opened),
+}
+"""All of them, by name."""
+
+
+def export(
+    graph: Graph,
+    to: Sequence[str],
+    folder: Path,
+    *,
+    count: int = SHOWN,
+    images: Images | None = None,
+) -> Manifest:
+    """Write a network in some formats, and keep each file only if it says what the network says.
+
+    Beside them goes ``export.json`` with size, normalisation, classes and what was compared.
+
+    Args:
+        graph: the network, what enters it and what leaves.
+        to: names of ``FORMATS``.
+        folder: where to; made if need be. Files that an earlier export wrote there are replaced.
+        count: how many test images to compare on.
+        images: others to compare on, in [0, 1].
+
+    Raises:
+        Fault: a format is unknown, cannot hold this network, or gives something else than it; or
+            the folder holds such files of somebody else's.
+    """
+    for name in to:
+        if name not in FORMATS:
+            raise Fault(unknown("format", name, FORMATS))
+    before = _claimed(folder, to)
+    taken, said = graph.source.images(count) if images is None else (images, "images given")
+    manifest = _manifest(graph.source, before)
+    files = dict(manifest.files)
+    for name in to:
+        files[FORMATS[name].file] = _write(name, graph, folder, taken, said)
+        manifest = manifest.model_copy(update={"files": files})
+        manifest.save(folder)
+    return manifest
+
+
+def _claimed(folder: Path, to: Sequence[str]) -> Manifest | None:
+    """What was exported there before.
+
+    Raises:
+        Fault: there is a file that no export wrote.
+    """
+    before = Manifest.load(folder)
+    for name in to:
+        path = folder / FORMATS[name].file
+        if path.exists() and (before is None or path.name not in before.files):
+            raise Fault(f"{path} is there and was not exported (see {NAME}): choose another --out")
+    return before
+
+
+def _manifest(source: Source, before: Manifest | None) -> Manifest:
+    """With the files of earlier, if they are of the same weights."""
+    digest = fingerprint(source.tapped.network)
+    same = before is not None and before.weights_sha256 == digest
+    return Manifest(
+        relatum=version("relatum"),
+        torch=version("torch"),
+        model=source.name,
+        weights_sha256=digest,
+        size=source.shape,
+        mean=source.tapped.input.mean,
+        std=source.tapped.input.std,
+        classes=source.classes,
+        files=before.files if before is not None and same else {},
+    )
+
+
+def about(graph: Graph) -> dict[str, str]:
+    """What a file says of itself, without the places of this machine."""
+    source = graph.source
+    channels, height, width = source.shape
+    dataset = source.about.get("dataset", "")
+    return {
+        **source.about,
+        **{name: str(value) for name, value in source.made.items()},
+        "model": source.name,
+        "channels": str(channels),
+        "height": str(height),
+        "width": str(width),
+        "mean": " ".join(map(str, source.tapped.input.mean)),
+        "std": " ".join(map(str, source.tapped.input.std)),
+        "dataset": public(dataset),
+        "input": graph.entering,
+        "outputs": " ".join(graph.leaving),
+    }
+
+
+def public(dataset: str) -> str:
+    """The name of a set; of one that lies in files its own name, and not where it lies.
+
+    Example:
+        >>> public("cifar100"), public("folder:/home/me/birds"), public("birds/")
+        ('cifar100', 'folder:birds', 'birds')
+    """
+    kind, colon, place = dataset.partition(":")
+    if kind == "hf" and not Path(place).exists():
+        return dataset
+    return f"{kind}:{Path(place).name}" if colon else Path(dataset).name
+
+
+def _write(name: str, graph: Graph, folder: Path, images: Images, said: str) -> Exported:
+    chosen = FORMATS[name]
+    staged = folder / f".{FOLDER}-{uuid4().hex[:8]}"
+    path = staged / chosen.file
+    try:
+        staged.mkdir(parents=True)
+        chosen.save(graph, path, about(graph))
+        check = compare(graph, chosen.opened(graph, path), images, said)
+        size = _place(path, folder / chosen.file, staged)
+    except OSError as error:
+        raise Fault(
+            f"cannot write {folder / chosen.file}: {error.strerror or first_line(error)}"
+        ) from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    axes = graph.axes() if name in ("onnx", "pt2") else {0: "batch"}
+    shape = tuple(graph.example.shape)
+    return Exported(
+        format=name,
+        bytes=size,
+        input=graph.entering,
+        input_shape=tuple(axes.get(axis, length) for axis, length in enumerate(shape)),
+        outputs=tuple(graph.leaving),
+        opset=onnx_file.OPSET if name == "onnx" else None,
+        check=check,
+    )
+
+
+def _place(path: Path, target: Path, staged: Path) -> int:
+    """Put a file or folder in the place of an earlier one, and say how many bytes it has."""
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    for each in files:
+        with each.open("rb+") as file:
+            os.fsync(file.fileno())
+    size = sum(each.stat().st_size for each in files)
+    if target.is_dir():
+        target.replace(staged / "before")
+    path.replace(target)
+    return size

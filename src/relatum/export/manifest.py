@@ -1,0 +1,69 @@
+"""``export.json``: which files were written of a student, and how each was compared."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from relatum.export.check import Check
+from relatum.types import Fault
+from relatum.weights import write
+
+NAME = "export.json"
+
+
+class Exported(BaseModel):
+    """One file, or one folder."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: str
+    bytes: int
+    input: str
+    """``normalised``, ``float`` (in [0, 1]) or ``uint8``."""
+    input_shape: tuple[str | int, ...]
+    """By axes; a free one by its name."""
+    outputs: tuple[str, ...]
+    opset: int | None = None
+    """Of ONNX."""
+    check: Check
+
+
+class Manifest(BaseModel):
+    """What was written of one student."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = 1
+    relatum: str
+    torch: str
+    model: str
+    weights_sha256: str
+    """Of the student's parameters and buffers, names included."""
+    size: tuple[int, int, int]
+    """Channels, height and width of what enters the network."""
+    mean: tuple[float, ...]
+    """What is subtracted from images in [0, 1], by whom they are normalised."""
+    std: tuple[float, ...]
+    """What they are then divided by."""
+    classes: tuple[str, ...] = ()
+    files: dict[str, Exported] = {}
+
+    def save(self, folder: Path) -> None:
+        """Write it beside the files."""
+        write(folder / NAME, self.model_dump_json(indent=1).encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest | None":
+        """Read it; ``None`` where there is none.
+
+        Raises:
+            Fault: it is damaged.
+        """
+        path = folder / NAME
+        if not path.exists():
+            return None
+        try:
+            return cls.model_validate_json(path.read_text())
+        except (OSError, ValidationError, UnicodeDecodeError) as error:
+            raise Fault(f"{path} is damaged; delete it and export again") from error

@@ -1,0 +1,31 @@
+"""PyTorch's own format of a traced network, which runs without its code."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from relatum.export.graph import Graph, Runs
+
+NAME = "student.pt2"
+ABOUT = "relatum.json"
+"""What the file says of itself: ``extra_files`` of ``torch.export.load``."""
+
+
+def save(graph: Graph, path: Path, about: Mapping[str, str]) -> None:
+    """Trace by ``torch.export`` and write."""
+    program = graph.program
+    torch.export.save(program, path, extra_files={ABOUT: json.dumps(dict(about), indent=1)})
+
+
+def opened(_: Graph, path: Path) -> Runs:
+    """The file's own computation."""
+    network = torch.export.load(path).module()
+
+    def runs(images: Tensor) -> tuple[Tensor, ...]:
+        given = network(images)
+        return given if isinstance(given, tuple) else (given,)
+
+    return runs

@@ -1,0 +1,157 @@
+"""A run's teacher that is a table: its rows are those of the run's images."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from relatum.cache.values import room_on
+from relatum.data import ImageSet
+from relatum.evaluate import Collected
+from relatum.methods import Says
+from relatum.run.sets import Sets
+from relatum.tables import (
+    EmbeddingTable,
+    Matched,
+    Rows,
+    Table,
+    match,
+    of_part,
+    read,
+    refuse_missing,
+)
+from relatum.teacher_names import TABLE, TableName
+from relatum.types import Fault, Shapes
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a teacher before it says anything.
+
+    Attributes:
+        name: what records call it.
+        sha256: of its weights, or of its table.
+        shapes: of its output and taps on a dry batch.
+        says: what its output is.
+        classes: what its logits mean, where that is known.
+        run: the folder of the run that trained it, where it was one.
+    """
+
+    name: str
+    sha256: str
+    shapes: Shapes
+    says: Says
+    classes: tuple[str, ...] | None = None
+    run: Path | None = None
+
+
+class TableTeacher:
+    """Speaks of a run's images by their rows: to train by, and to compare the student with.
+
+    Args:
+        name: the table, and which of its columns are what.
+        sets: the images of the run.
+        dry: how many samples a dry batch has.
+
+    Raises:
+        Fault: the table cannot be read, lacks an image to train or to validate on, or holds a
+            number that is not finite.
+
+    Attributes:
+        teaching: who teaches, image by image of the training part.
+        known: what is known of it.
+        notes: what was decided by itself, in sentences.
+        weight: how much it counts beside others.
+    """
+
+    def __init__(self, name: TableName, sets: Sets, dry: int) -> None:
+        self._table = read(name)
+        matched = match(self._table, sets.source)
+        self._rows = self._of_parts(matched, sets)
+        self.teaching = EmbeddingTable(
+            **{_ROLES[tap]: rows for tap, rows in self._rows[sets.train].items()}, checked=True
+        )
+        self.notes = (*matched.notes, *self._not_compared(matched, sets))
+        widths = dict(self._table.width)
+        widths.setdefault("output", widths.get("embedding", 0))
+        self.known = Known(
+            name=f"{TABLE}{name.path.name}",
+            sha256=self._table.sha256,
+            shapes={tap: torch.Size((dry, width)) for tap, width in widths.items()},
+            says="logits" if "output" in self._table.values else "embedding",
+        )
+
+    @property
+    def tapped(self) -> Self:
+        """Who is heard: it knows what it says of every set of the run."""
+        return self
+
+    @property
+    def taps(self) -> frozenset[str]:
+        """What it says, by the names of taps."""
+        return self.teaching.taps
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """None."""
+        return ()
+
+    def to(self, device: torch.device) -> Self:
+        """Bring the rows of the training part to a device, where they fit."""
+        if sum(each.bytes for each in self.teaching.rows.values()) <= room_on(device):
+            self.teaching.to(device)
+        return self
+
+    def about(self, data: ImageSet, on: Iterable[str]) -> Collected:
+        """What it says of one of the run's sets; nothing where it lacks rows."""
+        indices = torch.arange(len(data), device=data.device)
+        rows = self._rows.get(data, {})
+        values = {
+            name: rows[own].rows(torch.arange(len(data)), data.device)
+            for name in on
+            if (own := name if name in rows else "embedding") in rows
+            and (name in rows or name == "output")  # without logits it returns its embedding
+        }
+        return Collected(values, data.labels, indices)
+
+    def _of_parts(self, matched: Matched, sets: Sets) -> dict[ImageSet, dict[str, Rows]]:
+        parts = {sets.train: (of_part(matched, sets.source, sets.train), "training")}
+        if sets.validation is not None:
+            order = of_part(matched, sets.source, sets.validation)
+            parts[sets.validation] = order, "validation"
+        for data, (order, what) in parts.items():
+            refuse_missing(self._table, order, data, what)
+        if (matched.test >= 0).all():
+            parts[sets.test] = matched.test, "test"
+        return {data: self._finite(order, data) for data, (order, _) in parts.items()}
+
+    def _finite(self, order: Tensor, data: ImageSet) -> dict[str, Rows]:
+        found = {tap: Rows(value, order) for tap, value in self._table.values.items()}
+        for tap, rows in found.items():
+            if (bad := rows.first_bad()) is not None:
+                of = data.names[bad] if data.names is not None else f"image {bad}"
+                raise Fault(
+                    f"{self._table.path}: {_ROLES[tap]} in row {int(order[bad])} ({of}) is not"
+                    f" finite{_beyond(self._table, tap, int(order[bad]))}; mend the table"
+                )
+        return found
+
+    def _not_compared(self, matched: Matched, sets: Sets) -> list[str]:
+        missing = int((matched.test < 0).sum())
+        if not missing:
+            return []
+        return [
+            f"{self._table.path.name} has no row for {missing:,} of {len(sets.test):,} test images,"
+            " so the student is not compared with it on those"
+        ]
+
+
+_ROLES = {"embedding": "embedding", "output": "logits"}
+
+
+def _beyond(table: Table, tap: str, row: int) -> str:
+    """What is wrong with numbers that were finite in the file."""
+    return " in float32" if table.values[tap][row].isfinite().all() else ""

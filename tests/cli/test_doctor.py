@@ -1,0 +1,44 @@
+"""``relatum doctor`` takes what ``distill`` takes, and writes nothing."""
+
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from relatum.cli import main
+from relatum.cli.distill import distill
+from relatum.cli.doctor import doctor
+
+
+def test_it_has_the_options_of_distill() -> None:
+    assert list(inspect.signature(doctor).parameters) == [
+        *inspect.signature(distill).parameters,
+        "json",
+    ]
+
+
+def test_it_looks_and_writes_nothing(here: Path, teacher: Path, does: Callable[..., str]) -> None:
+    said = does("doctor", "--teacher", teacher, "--method", "sp", "--seed", 1, "--out", "out")
+    assert "sp: term sp" in said
+    assert "of 359 test images" in said
+    assert not list(here.iterdir())
+
+
+def test_a_problem_is_told_by_its_code_and_kept(
+    here: Path, teacher: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["doctor", "--teacher", str(teacher), "--method", "sp", "--seed", "0"]
+    arguments += ["--set", "learning_rate=1e30", "--json", "found.json", "--no-baseline"]
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    found = json.loads((here / "found.json").read_text())
+    assert [each["check"] for each in found if each["level"] == "problem"] == ["sp: steps"]
+    assert "1 problem" in capsys.readouterr().out
+    assert [path.name for path in here.iterdir()] == ["found.json"]
+
+
+def test_what_distill_refuses_it_refuses(refused: Callable[..., str], here: Path) -> None:
+    assert "nearest is 'sp'" in refused("doctor", "--method", "spp")

@@ -1,0 +1,148 @@
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from relatum.datasets import load
+from relatum.types import Fault
+from tests.datasets.test_folder import fill, labels, reds
+
+datasets = pytest.importorskip("datasets")
+
+
+@pytest.fixture(autouse=True)
+def cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is built from files goes where the other memories of these tests go."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", home / "datasets")
+
+
+def image(red: int) -> bytes:
+    stored = io.BytesIO()
+    Image.new("RGB", (6, 8), (red, 0, 0)).save(stored, "png")
+    return stored.getvalue()
+
+
+def rows(some: range, kind: Any, names: list[Any]) -> Any:
+    features = datasets.Features(
+        {"id": datasets.Value("int64"), "photo": datasets.Image(), "kind": kind}
+    )
+    table = {
+        "id": list(some),
+        "photo": [{"bytes": image(red), "path": None} for red in some],
+        "kind": [names[red % len(names)] for red in some],
+    }
+    return datasets.Dataset.from_dict(table, features=features)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    kind = datasets.ClassLabel(names=["zebra", "ant"])
+    parts = {
+        "train": rows(range(10), kind, [0, 1]),
+        "validation": rows(range(20, 24), kind, [1, 0]),
+    }
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "saved"))
+    return tmp_path / "saved"
+
+
+def test_a_saved_set(saved: Path) -> None:
+    data = load(f"hf:{saved}", image_size=8)
+    assert data.classes == ("zebra", "ant")  # in the order of their numbers
+    assert reds(data, "train") == list(range(10))
+    assert labels(data, "train") == [0, 1] * 5
+    assert reds(data, "test") == [20, 21, 22, 23]
+    assert labels(data, "test") == [1, 0, 1, 0]
+    assert data.note.startswith("test part: the split 'validation'")
+    assert data.train.names is not None
+    assert data.train.names[:2] == ("train/00", "train/01")
+
+
+def test_streamed_it_is_the_same(saved: Path) -> None:
+    held, streamed = (
+        load(f"hf:{saved}", image_size=8, memory=memory) for memory in ("resident", "streamed")
+    )
+    every = slice(0, 10)
+    assert torch.equal(held.train.pixels(every), streamed.train.pixels(every))
+
+
+def test_files_as_the_hub_has_them(tmp_path: Path) -> None:
+    table = rows(range(10), datasets.ClassLabel(names=["a", "b"]), [0, 1])
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    table.to_parquet(str(tmp_path / "set" / "data" / "train-00000-of-00001.parquet"))
+    for text in (tmp_path / "set", tmp_path / "set" / "data" / "train-00000-of-00001.parquet"):
+        data = load(f"hf:{text}", image_size=8)
+        assert data.classes == ("a", "b")
+        assert sorted(reds(data, "train") + reds(data, "test")) == list(range(10))
+    fill(tmp_path / "images" / "train", {"x": 5, "y": 5})
+    data = load(f"hf:{tmp_path / 'images'}", image_size=8)
+    assert data.classes == ("x", "y")
+    assert sorted(reds(data, "train") + reds(data, "test")) == list(range(10))
+
+
+def test_rows_that_were_drawn_and_labels_that_are_texts(tmp_path: Path) -> None:
+    table = rows(range(10), datasets.Value("string"), ["cat", "bird"])
+    table.rename_column("kind", "label").select([7, 3, 9, 0, 1, 2]).save_to_disk(
+        str(tmp_path / "x")
+    )
+    data = load(f"hf:{tmp_path / 'x'}", image_size=8)
+    assert data.classes == ("bird", "cat")
+    assert sorted(reds(data, "train") + reds(data, "test")) == [0, 1, 2, 3, 7, 9]
+    assert all(
+        (red % 2 == 0) == bool(label)
+        for red, label in zip(reds(data, "train"), labels(data, "train"), strict=True)
+    )
+
+
+def test_a_broken_cell_is_named(tmp_path: Path) -> None:
+    features = datasets.Features({"image": datasets.Image()})
+    cells = [{"bytes": image(red), "path": None} for red in range(9)]
+    cells.insert(4, {"bytes": b"rubbish", "path": None})
+    table = datasets.Dataset.from_dict({"image": cells}, features=features)
+    table.save_to_disk(str(tmp_path / "x"))
+    with pytest.raises(Fault, match=r"1 of 10 images of hf:.*: train/04 .no image of a known"):
+        load(f"hf:{tmp_path / 'x'}")
+    data = load(f"hf:{tmp_path / 'x'}", skip_broken=True)
+    assert len(data.train) + len(data.test) == 9
+    assert data.classes == ()
+
+
+def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+    datasets.Dataset.from_dict({"text": ["a"]}).save_to_disk(str(tmp_path / "texts"))
+    with pytest.raises(Fault, match=r"no column holds images; there are text"):
+        load(f"hf:{tmp_path / 'texts'}")
+    with pytest.raises(Fault, match="there is no such set"):
+        load(f"hf:{tmp_path / 'gone'}")
+    parts = {name: rows(range(4), datasets.Value("string"), ["x"]) for name in ("one", "two")}
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "parts"))
+    with pytest.raises(Fault, match="has no split 'train'; there are one, two"):
+        load(f"hf:{tmp_path / 'parts'}")
+
+
+def test_nothing_is_fetched_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    before = datasets.config.HF_HUB_OFFLINE
+
+    def refused(*_: Any) -> Any:
+        asked.append(datasets.config.HF_HUB_OFFLINE)
+        raise ConnectionError("not here")
+
+    monkeypatch.setattr(datasets, "load_dataset", refused)
+    with pytest.raises(
+        Fault, match=r"hf:someone/pets cannot be loaded \(not here\); run again with"
+    ):
+        load("hf:someone/pets")
+    with pytest.raises(Fault, match="mend it"):
+        load("hf:someone/pets", download=True)
+    assert asked == [True, before]
+    assert before == datasets.config.HF_HUB_OFFLINE
+    monkeypatch.undo()
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("socket.getaddrinfo", never)
+    with pytest.raises(Fault, match="hf:someone/pets cannot be loaded"):
+        load("hf:someone/pets")

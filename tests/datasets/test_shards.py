@@ -1,0 +1,145 @@
+import gzip
+import io
+import json
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from relatum.data import Batches
+from relatum.datasets import decoded, load
+from relatum.types import Fault
+from tests.datasets.test_folder import labels, reds
+
+
+def image(red: int) -> bytes:
+    stored = io.BytesIO()
+    Image.new("RGB", (6, 8), (red, 0, 0)).save(stored, "png")
+    return stored.getvalue()
+
+
+def pack(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, data in files:
+            about = tarfile.TarInfo(name)
+            about.size = len(data)
+            archive.addfile(about, io.BytesIO(data))
+
+
+def samples(reds: Iterable[int]) -> list[tuple[str, bytes]]:
+    files: list[tuple[str, bytes]] = []
+    for red in reds:
+        files += [
+            (f"./some/{red:04d}.cls", f"{red % 3}\n".encode()),
+            (f"./some/{red:04d}.png", image(red)),
+        ]
+    return files
+
+
+def test_shards_are_one_set_in_their_order(tmp_path: Path) -> None:
+    for shard in range(3):
+        pack(tmp_path / f"train-{shard:03d}.tar", samples(range(5 * shard, 5 * shard + 5)))
+    pack(tmp_path / "val.tar", samples([40, 41]))
+    data = load(f"wds:{tmp_path}/train-{{000..002}}.tar#{tmp_path}/val.tar", image_size=8)
+    assert data.classes == ("0", "1", "2")
+    assert reds(data, "train") == list(range(15))
+    assert labels(data, "train") == [red % 3 for red in range(15)]
+    assert reds(data, "test") == [40, 41]
+    assert labels(data, "test") == [1, 2]
+    assert data.train.names is not None
+    assert data.train.names[3] == "./some/0003.png"
+    for pattern in ("train-*.tar", "train-{000,001,002}.tar"):
+        again = load(f"{tmp_path}/{pattern}", image_size=8)
+        assert sorted(reds(again, "train") + reds(again, "test")) == list(range(15))
+
+
+def test_streamed_in_the_order_of_the_epoch(tmp_path: Path) -> None:
+    for shard in range(2):
+        pack(tmp_path / f"{shard}.tar", samples(range(10 * shard, 10 * shard + 10)))
+    held, streamed = (
+        load(f"{tmp_path}/{{0..1}}.tar", image_size=8, memory=memory)
+        for memory in ("resident", "streamed")
+    )
+    pairs = zip(
+        *(Batches(each.train, 5, shuffle=True).epoch(2) for each in (held, streamed)), strict=True
+    )
+    for one, other in pairs:
+        assert torch.equal(one.images, other.images)
+
+
+def test_classes_in_json_or_none(tmp_path: Path) -> None:
+    def named(red: int) -> bytes:
+        return json.dumps({"width": 6, "label": ["bird", "cat"][red % 2]}).encode()
+
+    pack(
+        tmp_path / "named.tar",
+        [
+            pair
+            for red in range(10)
+            for pair in ((f"{red}.json", named(red)), (f"{red}.png", image(red)))
+        ],
+    )
+    data = load(str(tmp_path / "named.tar"), image_size=8)
+    assert data.classes == ("bird", "cat")
+    assert all(
+        (red % 2) == label
+        for red, label in zip(reds(data, "train"), labels(data, "train"), strict=True)
+    )
+    pack(tmp_path / "plain.tar", [(f"{red}.seg.png", image(red)) for red in range(10)])
+    data = load(str(tmp_path / "plain.tar"), image_size=8)
+    assert data.classes == ()
+    assert len(data.train) + len(data.test) == 10
+
+
+def test_a_broken_member_is_named(tmp_path: Path) -> None:
+    pack(tmp_path / "x.tar", [*samples(range(9)), ("bad.png", b"rubbish"), ("bad.cls", b"0")])
+    with pytest.raises(Fault, match=r"1 of 10 images of wds:.*: bad.png .no image of a known"):
+        load(str(tmp_path / "x.tar"))
+    data = load(str(tmp_path / "x.tar"), skip_broken=True)
+    assert len(data.train) + len(data.test) == 9
+
+
+def fault(text: str) -> str:
+    with pytest.raises(Fault) as caught:
+        load(text)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+    pack(tmp_path / "x.tar", samples(range(4)))
+    whole = (tmp_path / "x.tar").read_bytes()
+    assert "this shard is missing" in fault(f"wds:{tmp_path}/{{x,y}}.tar")
+    assert "there are no such shards" in fault(f"wds:{tmp_path}/z*.tar")
+    assert "from start to end only" in fault("wds:pipe:cat x.tar")
+    assert "from start to end only" in fault("wds:https://example.org/x.tar")
+    (tmp_path / "y.tar").write_bytes(gzip.compress(whole))
+    assert "it is compressed" in fault(f"wds:{tmp_path}/y.tar")
+    (tmp_path / "z.tar").write_bytes(whole[:700])
+    assert "is no plain tar archive" in fault(f"wds:{tmp_path}/z.tar")
+    pack(tmp_path / "none.tar", [("a.txt", b"x")])
+    assert "hold no images" in fault(f"wds:{tmp_path}/none.tar")
+    pack(tmp_path / "some.tar", [*samples([1]), ("b.png", image(2))])
+    assert "1 of 2 samples have no class, the first is b.png" in fault(f"wds:{tmp_path}/some.tar")
+    pack(tmp_path / "bad.tar", [("a.png", image(1)), ("a.json", b"{")])
+    assert "a.json is no JSON" in fault(f"wds:{tmp_path}/bad.tar")
+    assert "goes from the first number" in fault(f"wds:{tmp_path}/{{9..1}}.tar")
+
+
+def test_shards_are_looked_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoded, "PATIENCE", -1.0)
+    pack(tmp_path / "x.tar", samples(range(10)))
+    before = load(str(tmp_path / "x.tar"), memory="streamed")
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("it is known where its images are")
+
+    monkeypatch.setattr("relatum.datasets.shards._samples", never)
+    again = load(str(tmp_path / "x.tar"), memory="streamed")
+    every = slice(0, len(again.train))
+    assert torch.equal(again.train.pixels(every), before.train.pixels(every))

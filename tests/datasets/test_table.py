@@ -1,0 +1,127 @@
+from pathlib import Path
+from typing import Any
+
+import pyarrow as arrow
+import pytest
+from pyarrow import parquet
+
+from relatum.datasets import load
+from relatum.types import Fault
+from tests.datasets.test_folder import labels, paint, reds
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Ten images, known by their reds, below a folder with room for tables."""
+    for red in range(10):
+        paint(tmp_path / "photos" / f"{red}, é.png", red)
+    return tmp_path
+
+
+def write(path: Path, head: str, rows: list[str]) -> str:
+    path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    return f"table:{path}"
+
+
+def lines(*more: Any, end: str = "") -> list[str]:
+    return [
+        f'"photos/{red}, é.png"{end}' + "".join(f",{each(red)}" for each in more)
+        for red in range(10)
+    ]
+
+
+def test_paths_alone_have_no_labels(photos: Path) -> None:
+    data = load(write(photos / "list.csv", "path", lines()), image_size=8)
+    assert data.classes == ()
+    assert sorted(reds(data, "train") + reds(data, "test")) == list(range(10))
+    assert data.note.startswith("test part: a fifth held back, always the same")
+    assert data.train.names is not None
+    assert data.train.names[0] == "photos/0, é.png"
+
+
+def test_classes_and_parts(photos: Path) -> None:
+    rows = lines(
+        lambda red: "cat" if red % 2 else "bird", lambda red: "test" if red > 6 else "train"
+    )
+    data = load(write(photos / "list.csv", "Image,Label,Split", rows), image_size=8)
+    assert data.classes == ("bird", "cat")
+    assert reds(data, "train") == list(range(7))
+    assert labels(data, "train") == [0, 1, 0, 1, 0, 1, 0]
+    assert labels(data, "test") == [1, 0, 1]
+    assert data.note.startswith("test part: what the table calls 'test'")
+
+
+def test_columns_may_be_named_and_numbers_are_in_order(photos: Path) -> None:
+    rows = lines(lambda red: [10, 9, 100][red % 3], lambda red: "x")
+    text = write(photos / "list.csv", "where,what,other", rows)
+    with pytest.raises(
+        Fault, match=r"There are where, what, other; name it behind '#': list\.csv#im"
+    ):
+        load(text)
+    data = load(f"{text}#image=where,label=what", image_size=8)
+    assert data.classes == ("9", "10", "100")
+    with pytest.raises(Fault, match="no column 'wat'; the nearest is 'what'"):
+        load(f"{text}#image=where,label=wat")
+    with pytest.raises(Fault, match="stand the names of columns"):
+        load(f"{text}#where")
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_separators(photos: Path, separator: str) -> None:
+    rows = [f'"photos/{red}, é.png"{separator}{red % 2}' for red in range(10)]
+    kind = "csv" if separator == ";" else "tsv"
+    path = photos / f"list.{kind}"
+    path.write_text(f"\ufefffile{separator}class\r\n" + "\r\n".join(rows), encoding="utf-8")
+    assert load(str(path), image_size=8).classes == ("0", "1")
+
+
+def test_parquet(photos: Path) -> None:
+    table = arrow.table(
+        {
+            "path": [str(photos / "photos" / f"{red}, é.png") for red in range(10)],
+            "label": [red % 2 for red in range(10)],
+            "part": ["train"] * 6 + ["validation"] * 2 + ["extra"] * 2,
+        }
+    )
+    parquet.write_table(table, photos / "list.parquet")
+    data = load(str(photos / "list.parquet"), image_size=8)
+    assert reds(data, "train") == list(range(6))
+    assert reds(data, "test") == [6, 7]
+    assert labels(data, "test") == [0, 1]
+    assert "test part: what the table calls 'validation'; what is 'extra' is left out" in data.note
+    parquet.write_table(arrow.table({"image": [{"bytes": b"x"}]}), photos / "cells.parquet")
+    with pytest.raises(Fault, match=r"holds the images themselves.* name it hf:"):
+        load(str(photos / "cells.parquet"))
+    (photos / "list.parquet").write_bytes(b"rubbish")
+    with pytest.raises(Fault, match="damaged Parquet"):
+        load(str(photos / "list.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "says"),
+    [
+        ("path", [], "the table has no rows"),
+        ("path,label", ["a.png,", "b.png,x"], "1 of 2 rows have nothing in column 'label'.* row 2"),
+        ("path,label", ["a.png"], "row 2 has 1 columns, the first has 2"),
+        ("path,split", ["a.png,one", "b.png,two"], "names none 'train'; it has one, two"),
+        ("path", ["gone.png", "also.png"], "2 of 2 images .* gone.png .no such file or directory"),
+    ],
+)
+def test_what_cannot_be_is_refused(photos: Path, head: str, rows: list[str], says: str) -> None:
+    with pytest.raises(Fault, match=says) as caught:
+        load(write(photos / "list.csv", head, rows))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_table(tmp_path: Path) -> None:
+    with pytest.raises(Fault, match="there is no such table"):
+        load(f"table:{tmp_path / 'gone.csv'}")
+    (tmp_path / "x.csv").write_bytes(b"path\n\xff\xfe\x00")
+    with pytest.raises(Fault, match="is no table of text"):
+        load(str(tmp_path / "x.csv"))
+
+
+def test_a_class_of_the_test_part_alone_is_refused(photos: Path) -> None:
+    rows = lines(lambda red: red, lambda red: "test" if red > 6 else "train")
+    with pytest.raises(Fault, match="class '7' of the test part is none of the training part's 7"):
+        load(write(photos / "list.csv", "path,label,split", rows))

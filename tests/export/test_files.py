@@ -1,0 +1,268 @@
+"""Every format: read again without relatum where that is what it is for, and compared."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from relatum import models
+from relatum.export import FORMATS, Graph, Source, export, source_of
+from relatum.export.manifest import Manifest
+from relatum.taps import Tap, Tapped
+from relatum.types import Fault, Input
+from relatum.weights import about_weights, load_weights
+
+Runs = Callable[[str], Path]
+
+
+def images(count: int, shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.rand(count, *shape, generator=torch.Generator().manual_seed(count))
+
+
+def test_onnx_by_its_own_runtime(runs: Runs, tmp_path: Path) -> None:
+    """Any number of images, in [0, 1]; what leaves is what the student itself says of them."""
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    source = source_of(str(runs("taught")))
+    manifest = export(Graph(source, "float", "both"), ["onnx"], tmp_path)
+    assert {each.name for each in tmp_path.iterdir()} == {"student.onnx", "export.json"}
+    session = runtime.InferenceSession(str(tmp_path / "student.onnx"))
+    assert [each.name for each in session.get_outputs()] == ["logits", "embedding"]
+    assert [each.shape for each in session.get_inputs()] == [["batch", 1, 8, 8]]
+    about = session.get_modelmeta().custom_metadata_map
+    assert about["mean"] == "0.3055"
+    assert about["input"] == "float"
+    for count in (1, 5):
+        seen = images(count, (1, 8, 8))
+        with torch.no_grad():
+            said = source.tapped(seen)
+        logits, embedding = session.run(None, {"images": seen.numpy()})
+        assert torch.allclose(torch.from_numpy(logits), said.output, atol=1e-5)
+        assert torch.allclose(torch.from_numpy(embedding), said.taps["embedding"], atol=1e-5)
+    written = manifest.files["student.onnx"]
+    assert (
+        str(Path(models.__file__).parents[1]).encode()
+        not in (tmp_path / "student.onnx").read_bytes()
+    )
+    assert written.opset == 18
+    assert written.check.batches == (1, 7, 56)
+    assert written.check.top1_agreement == 100
+    assert Manifest.load(tmp_path) == manifest
+
+
+def test_onnx_takes_bytes_of_any_size(runs: Runs, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    source = source_of(str(runs("taught")))
+    export(Graph(source, "uint8", resized=True), ["onnx"], tmp_path, count=9)
+    session = runtime.InferenceSession(str(tmp_path / "student.onnx"))
+    assert [each.shape for each in session.get_inputs()] == [["batch", 1, "height", "width"]]
+    seen = (images(3, (1, 21, 17)) * 255).byte()
+    small = nn.functional.interpolate(seen / 255, (8, 8), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        said = source.tapped(small).output
+    (logits,) = session.run(None, {"images": seen.numpy()})
+    assert torch.allclose(torch.from_numpy(logits), said, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["taught", "adopted"])
+def test_pt2_runs_without_the_code(runs: Runs, tmp_path: Path, name: str) -> None:
+    source = source_of(str(runs(name)))
+    export(Graph(source), ["pt2"], tmp_path, count=10)
+    extra = {"relatum.json": ""}
+    network = torch.export.load(tmp_path / "student.pt2", extra_files=extra).module()
+    seen = images(3, (1, 8, 8))
+    with torch.no_grad():
+        assert torch.equal(network(seen), source.tapped.network(seen))
+    place = str(Path(models.__file__).parents[1]).encode()
+    with zipfile.ZipFile(tmp_path / "student.pt2") as held:
+        assert not any(place in held.read(each) for each in held.namelist())
+    assert json.loads(extra["relatum.json"])["model"] == source.name
+
+
+def test_safetensors_are_the_weights_and_say_so(runs: Runs, tmp_path: Path) -> None:
+    source = source_of(str(runs("adopted")))
+    export(Graph(source), ["safetensors"], tmp_path, count=5)
+    about = about_weights(tmp_path / "student.safetensors")
+    sizes = {each: int(about[each]) for each in ("channels", "size", "classes")}
+    network = models.create(about["model"], **sizes).eval()
+    load_weights(network, tmp_path / "student.safetensors")
+    seen = images(2, (1, 8, 8))
+    assert torch.equal(network(seen), source.tapped.network(seen))
+
+
+def test_a_folder_that_timm_loads(runs: Runs, tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    source = source_of(str(runs("timm")))
+    manifest = export(Graph(source), ["timm"], tmp_path, count=5)
+    seen = images(2, (1, 8, 8))
+    wanted = source.tapped.network(seen)
+    network = timm.create_model(f"local-dir:{tmp_path / 'timm'}", pretrained=True).eval()
+    assert torch.allclose(network(seen), wanted, atol=1e-6)
+    assert network.pretrained_cfg["mean"] == (0.3055,) or network.pretrained_cfg["mean"] == [0.3055]
+    weights = tmp_path / "timm" / "model.safetensors"
+    bare = timm.create_model(
+        "test_efficientnet", num_classes=10, in_chans=1, checkpoint_path=str(weights)
+    )
+    assert torch.equal(bare.eval()(seen), network(seen))
+    config = json.loads((tmp_path / "timm" / "config.json").read_text())
+    assert "license" not in config["pretrained_cfg"]
+    size = sum(each.stat().st_size for each in (tmp_path / "timm").iterdir())
+    assert manifest.files["timm"].bytes == size
+    export(Graph(source), ["timm"], tmp_path, count=5)  # an earlier folder is replaced
+    assert {each.name for each in tmp_path.iterdir()} == {"timm", "export.json"}
+
+
+def test_what_was_never_taught_is_left_out(runs: Runs, tmp_path: Path) -> None:
+    """Without labels the classifier is as it began: its noise is not shipped unless it is named."""
+    source = source_of(str(runs("unlabelled")))
+    assert set(source.untaught) == {"fc.weight", "fc.bias"}
+    manifest = export(Graph(source), ["pt2"], tmp_path, count=5)
+    assert manifest.files["student.pt2"].outputs == ("embedding",)
+    with pytest.raises(Fault, match=r"never learnt.*use --output embedding"):
+        Graph(source, output="logits")
+    assert source_of(str(runs("taught"))).untaught == ()
+
+
+def autoencoder() -> Source:
+    network = nn.Sequential(
+        nn.Flatten(), nn.Linear(16, 3), nn.Linear(3, 16), nn.Unflatten(1, (1, 4, 4))
+    )
+    taps = {"embedding": Tap("1")}
+    return Source(Tapped(network, taps, Input(mean=(0.5,), std=(0.25,))), "own", (1, 4, 4))
+
+
+def test_an_auto_encoder_gives_its_reconstruction(tmp_path: Path) -> None:
+    source = autoencoder()
+    manifest = export(Graph(source, "float", "both"), ["pt2"], tmp_path, count=8)
+    written = manifest.files["student.pt2"]
+    assert written.outputs == ("reconstruction", "embedding")
+    assert written.check.compared_on == "8 images of noise"
+    assert written.check.top1_agreement is None
+    with pytest.raises(Fault, match="puts out a reconstruction and no logits"):
+        Graph(source, output="logits")
+
+
+def test_a_network_without_a_classifier_embeds(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    source = Source(Tapped(network, {"embedding": Tap("")}), "own", (1, 4, 4))
+    for asked in ("auto", "embedding"):
+        manifest = export(Graph(source, output=asked), ["pt2"], tmp_path, count=8)
+        assert manifest.files["student.pt2"].outputs == ("embedding",)
+    with pytest.raises(Fault, match="embedding alone"):
+        Graph(source, output="both")
+
+
+def test_one_batch_size_alone(tmp_path: Path) -> None:
+    manifest = export(Graph(autoencoder(), batch=3), ["pt2"], tmp_path, count=8)
+    written = manifest.files["student.pt2"]
+    assert written.input_shape == (3, 1, 4, 4)
+    assert written.check.batches == (3, 3)
+    network = torch.export.load(tmp_path / "student.pt2").module()
+    with pytest.raises(Exception, match="3"):
+        network(torch.zeros(4, 1, 4, 4))
+
+
+def test_a_file_that_says_something_else_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a faulty translation would: the earlier file stays, and nothing half made."""
+    source = autoencoder()
+    export(Graph(source), ["pt2"], tmp_path, count=8)
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    real = FORMATS["pt2"]
+
+    def off(graph: Graph, path: Path) -> Any:
+        runs = real.opened(graph, path)
+        return lambda images: tuple(1.001 * each for each in runs(images))
+
+    monkeypatch.setitem(FORMATS, "pt2", type(real)(real.file, real.save, off))
+    with pytest.raises(Fault, match=r"differ from the student's by 0\.001.*not kept"):
+        export(Graph(source), ["pt2"], tmp_path, count=8)
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+def test_values_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
+    source = autoencoder()
+    with torch.no_grad():
+        next(source.tapped.network.parameters()).fill_(float("nan"))
+    with pytest.raises(Fault, match="not finite"):
+        export(Graph(source), ["pt2"], tmp_path, count=8)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_somebody_elses_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "student.pt2").write_text("mine")
+    with pytest.raises(Fault, match="choose another --out"):
+        export(Graph(autoencoder()), ["pt2"], tmp_path, count=8)
+    assert (tmp_path / "student.pt2").read_text() == "mine"
+
+
+def test_other_weights_begin_another_list(tmp_path: Path) -> None:
+    """What was exported of a student that is no more is not told of as this one's."""
+    export(Graph(autoencoder()), ["pt2"], tmp_path, count=8)
+    other = autoencoder()
+    manifest = export(Graph(other), ["safetensors"], tmp_path, count=8)
+    assert set(manifest.files) == {"student.safetensors"}
+
+
+class Branches(nn.Module):
+    """Its path hangs on a value, so it cannot be traced."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1) if images.sum() > 1 else images.flatten(1) + 1
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"entering": "bytes"}, "--input is normalised, float, uint8, got 'bytes'"),
+        ({"output": "top1"}, "--output is auto, logits, embedding, both"),
+        ({"resized": True}, "add --input float or --input uint8"),
+        ({"batch": 0}, "at least one image"),
+    ],
+)
+def test_what_cannot_be_asked(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(Fault, match=message):
+        Graph(autoencoder(), **how)
+
+
+def test_what_a_format_cannot_hold(tmp_path: Path) -> None:
+    source = autoencoder()
+    for name, graph, message in (
+        ("timm", Graph(source), "networks of timm's, and this is own"),
+        ("safetensors", Graph(source, "float"), "--input float has no effect"),
+        ("safetensors", Graph(source, batch=2), "--batch has no effect"),
+        ("jpeg", Graph(source), "no format 'jpeg'"),
+        ("pt2", Graph(source, batch=9), "8 images are less than a batch of 9"),
+        ("pt2", Graph(Source(Tapped(Branches(), {}), "own", (1, 4, 4))), "cannot be traced"),
+    ):
+        with pytest.raises(Fault, match=message):
+            export(graph, [name], tmp_path, count=8)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_do_not_say_for_what_they_were_built(runs: Runs, tmp_path: Path) -> None:
+    state = source_of(str(runs("taught"))).tapped.network.state_dict()
+    torch.save(state, tmp_path / "bare.pth")
+    text = f"digits-cnn-small@{tmp_path / 'bare.pth'}"
+    with pytest.raises(Fault, match="name the set: --data SET"):
+        source_of(text)
+    source = source_of(text, "digits")
+    assert source.shape == (1, 8, 8)
+    assert source.tapped.input.mean == (0.3055,)
+    with pytest.raises(Fault, match="no run and no file"):
+        source_of(str(tmp_path / "nowhere"))
+
+
+def test_without_onnx_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from relatum.export import onnx_file
+
+    monkeypatch.setattr(onnx_file, "find_spec", lambda name: None)
+    with pytest.raises(Fault, match=r"pip install relatum\[onnx\]"):
+        export(Graph(autoencoder()), ["onnx"], tmp_path, count=8)

@@ -1,0 +1,111 @@
+"""Each network sees images of its own size, and taps that are named by a module's path."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from relatum.models import create
+from relatum.recipes.recipe import Recipe
+from relatum.run import run
+from relatum.run.again import evaluate_again
+from relatum.run.networks import pair_of
+from relatum.run.sets import sets_of
+from relatum.run.sizes import kept_at, settled, student_size
+from relatum.run.trained import trained
+from relatum.taps import Tap
+from relatum.types import Fault
+from relatum.weights import about_weights, save_weights
+from tests.run.runs import CPU
+
+
+def test_two_sizes_from_the_same_images(recipe: Recipe, tmp_path: Path) -> None:
+    recipe = recipe.but(student_size=12, teacher_size=16, method="rkd", epochs=1)
+    sets = sets_of(recipe, CPU)
+    pair = pair_of(recipe, sets, CPU)
+    assert pair.teacher is not None
+    assert pair.student.input.size == (12, 12)
+    images = sets.test.float(slice(0, 2))
+    assert pair.student.prepare(images).shape[-2:] == (12, 12)
+    record = run(recipe, tmp_path / "run")
+    about = about_weights(tmp_path / "run" / "student.safetensors")
+    assert (about["size"], about["input_size"]) == ("12", "12")
+    again = evaluate_again(tmp_path / "run")
+    assert again == pytest.approx({name: record.metrics[name] for name in again})
+    source = trained(str(tmp_path / "run"), sets)
+    assert source.input.size == (12, 12)  # as a teacher of others it still sees 12 pixels
+    assert source.input.mean == sets.input.mean
+
+
+def test_files_from_before_sizes_were_kept(taught: Path, recipe: Recipe, tmp_path: Path) -> None:
+    about = about_weights(taught / "student.safetensors")
+    network = trained(str(taught), sets_of(recipe, CPU)).network
+    old = tmp_path / "old.safetensors"
+    del about["input_size"]
+    save_weights(network, old, about)
+    assert trained(str(old), sets_of(recipe, CPU)).input.size is None
+
+
+def test_own_sizes_are_for_images_of_the_users_own() -> None:
+    pytest.importorskip("timm")
+    recipe = Recipe(dataset="folder:photos", student="resnet8", teacher="timm/resnet18:pretrained")
+    assert kept_at(recipe) == 224
+    assert kept_at(recipe.but(teacher_size=96)) == 96
+    assert kept_at(recipe.but(teacher_size=96, student_size=128)) == 128
+    assert kept_at(recipe.but(image_size=50)) == 50
+    assert student_size(recipe) is None
+    vit = recipe.but(student="timm/vit_tiny_patch16_224", teacher=None)
+    assert student_size(vit) == kept_at(vit) == 224
+    assert student_size(vit.but(dataset="cifar100")) is kept_at(vit.but(dataset="cifar100")) is None
+    alone = recipe.but(teacher=None)
+    assert [each.image_size for each in settled([alone, vit])] == [224, 224]
+    assert settled([alone])[0].image_size == 64
+    assert settled([alone.but(dataset="digits")])[0].image_size is None
+
+
+def test_modules_are_named_by_their_paths(recipe: Recipe) -> None:
+    for method, places in (
+        ("sp@stages.0", ("stages.0", "stages.0")),
+        ("sp@stages.0:stages.1.conv", ("stages.0", "stages.1.conv")),
+        ("sp@embedding:stages.1", ("embedding", "stages.1")),
+    ):
+        chosen = recipe.but(method=method)
+        pair = pair_of(chosen, sets_of(chosen, CPU), CPU)
+        name = method.partition("@")[2]
+        student, teacher = pair.setting.student_network, pair.setting.teacher_network
+        assert student is not None
+        assert teacher is not None
+        for tapped, place in zip((student, teacher), places, strict=True):
+            own = tapped.taps["embedding"]
+            assert tapped.taps[name] == (own if place == "embedding" else Tap(place))
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("sp@stages.7", ["the teacher", "'stages.7'", "stages.0", "its taps are", "embedding"]),
+        ("sp@maps:nowhere", ["the teacher", "'nowhere'"]),
+        ("sp@nowhere:maps", ["the student", "'nowhere'"]),
+    ],
+)
+def test_a_module_that_is_not_there(recipe: Recipe, method: str, words: list[str]) -> None:
+    with pytest.raises(Fault) as caught:
+        pair_of(recipe.but(method=method), sets_of(recipe, CPU), CPU)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_weights_of_a_network_without_a_classifier(recipe: Recipe, tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    name, file = "timm/mobilenetv3_small_050", tmp_path / "bare.pth"
+    for classes in (0, 21):
+        torch.save(create(name, channels=1, size=8, classes=classes).state_dict(), file)
+        network = trained(f"{name}@{file}", sets_of(recipe, CPU)).network
+        width = classes or 1024
+        assert network.eval()(torch.rand(2, 1, 32, 32)).shape == (2, width)
+
+
+def test_simkd_wants_one_size(recipe: Recipe) -> None:
+    recipe = recipe.but(method="simkd", student_size=12)
+    with pytest.raises(Fault, match="student sees 12 pixels and the teacher 8"):
+        pair_of(recipe, sets_of(recipe, CPU), CPU)
