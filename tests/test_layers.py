@@ -11,7 +11,17 @@ import relatum
 PACKAGE = Path(relatum.__file__).parent
 ORDER = [
     *["faults", "spelling", "teacher_names"],
-    *["types", "views", "imports", "precision", "blocks", "relations", "divergences", "memory", "world"],
+    *[
+        "types",
+        "views",
+        "imports",
+        "precision",
+        "blocks",
+        "relations",
+        "divergences",
+        "memory",
+        "world",
+    ],
     *["profiling", "together", "last_words", "launch", "taps", "folding", "sharding"],
     *["discovery", "speed"],
     *["schedules", "models", "data", "datasets", "losses", "objective", "teachers", "tables"],

@@ -17,6 +17,7 @@ from relatum.bench.search import search
 from relatum.bench.study import run_plan
 from relatum.checkpoint import Interrupted, Stop
 from relatum.data import Resident
+from relatum.data.image_set import ImageSet
 from relatum.distiller import Distiller
 from relatum.recipes.plan import Arm, Plan
 from relatum.recipes.recipe import Recipe
@@ -178,7 +179,7 @@ def test_a_search_never_touches_the_test_part(
 def test_a_plan_is_run_whole(tmp_path: Path) -> None:
     altered: list[int] = []
 
-    def alter(distiller: Distiller, train: Resident) -> None:
+    def alter(distiller: Distiller, train: ImageSet) -> None:
         altered.append(len(train))
 
     plan = Plan(

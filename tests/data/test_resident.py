@@ -111,7 +111,7 @@ def test_cut_refuses_empty_parts(share: float) -> None:
 
 
 def test_names_and_places_go_along() -> None:
-    """What is cut and taken, again and again, is known by its file and by its place in the whole."""
+    """What is cut and taken, again and again, is known by its file and its place in the whole."""
     names = tuple(f"{each}.jpg" for each in range(20))
     whole = Resident(torch.zeros(20, 1, 4, 4, dtype=torch.uint8), names=names)
     rest, part = cut(whole, 0.25, 0)

@@ -9,6 +9,7 @@ from relatum.recipes.recipe import Recipe
 from relatum.run import run
 from relatum.run.anchors import anchors_of
 from relatum.run.prepare import Prepared, prepare
+from relatum.teachers import Teacher
 from relatum.types import Fault, Images
 
 CPU = torch.device("cpu")
@@ -55,7 +56,7 @@ def test_the_most_confident_of_each_class(recipe: Recipe) -> None:
     ready = prepare(recipe, CPU)
     train, teacher = ready.sets.train, ready.pair.teacher
     assert train.labels is not None
-    assert teacher is not None
+    assert isinstance(teacher, Teacher)
     chances = teacher.encode(train.float(slice(None))).output.softmax(1)
     confidence, guessed = chances.max(1)
     found = places(chosen(recipe, ready), ready)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from relatum.data import Resident
+from relatum.data.image_set import ImageSet
 from relatum.distiller import Distiller
 from relatum.methods import METHODS
 from relatum.models import create
@@ -28,7 +28,13 @@ from tests.run.runs import CPU, equal, numbers, weights, wrong
 def test_what_it_leaves_behind(recipe: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "new" / "run"
     record = run(recipe.but(validation=0.1), out, label="mine")
-    later = {"report.html", "maps.safetensors", TRACKING, *PROFILED}  # by a report, by options
+    later = {
+        "report.html",
+        "maps.safetensors",
+        "cost.json",
+        TRACKING,
+        *PROFILED,
+    }  # by a report, by options
     assert {path.name for path in out.iterdir()} == set(FILES) - later
     assert Recipe.read(out / "recipe.json") == recipe.but(validation=0.1)
     assert Record.load(out) == record
@@ -155,7 +161,7 @@ def test_the_teacher_is_as_it_was(recipe: Recipe, taught: Path, tmp_path: Path) 
     before = (taught / "student.safetensors").read_bytes()
     seen: list[str] = []
 
-    def look(distiller: Distiller, train: Resident) -> None:
+    def look(distiller: Distiller, train: ImageSet) -> None:
         seen.append(fingerprint(distiller.teacher.network))  # type: ignore[union-attr]
 
     record = run(recipe, tmp_path, alter=look)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from relatum.data import Resident
+from relatum.data.image_set import ImageSet
 from relatum.datasets import Dataset
 from relatum.recipes.recipe import Recipe
 from relatum.run import run, sets
@@ -38,12 +39,13 @@ def drawn(recipe: Recipe) -> Sets:
     return sets_of(recipe, CPU)
 
 
-def who(data: Resident) -> list[int]:
+def who(data: ImageSet) -> list[int]:
     """Which images these are."""
+    assert isinstance(data, Resident)
     return data.images[:, 0, 0, 0].tolist()
 
 
-def counts(data: Resident) -> list[int]:
+def counts(data: ImageSet) -> list[int]:
     assert data.labels is not None
     return data.labels.bincount(minlength=3).tolist()
 

@@ -14,8 +14,8 @@ from relatum.cli.distill import distill
 from relatum.cli.doctor import doctor
 from relatum.cli.early import Checked
 from relatum.cli.evaluate import evaluate
-from relatum.cli.inspect import inspect
 from relatum.cli.export import export
+from relatum.cli.inspect import inspect
 from relatum.cli.names import names
 from relatum.cli.push import push
 from relatum.cli.report import report

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from relatum.record import Record
 
 
-NOT_BESIDE_RECIPE = (
-    *("data", "teacher", "student", "method", "baseline", "labels"),
-)
+NOT_BESIDE_RECIPE = (*("data", "teacher", "student", "method", "baseline", "labels"),)
 
 
 def distill(

@@ -34,11 +34,11 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: str = "digits"
-    """A name, or images of your own: ``folder:PATH``, ``table:FILE``, ``hf:NAME``, ``wds:SHARDS``."""
+    """A name, or your images: ``folder:PATH``, ``table:FILE``, ``hf:NAME``, ``wds:SHARDS``."""
     data_root: str | None = None
     """Where the set's files are; the usual cache when ``None``."""
     image_size: int | None = Field(default=None, gt=0)
-    """Pixels a side, for images of your own and sets of larger ones; ``None`` for what is wanted."""
+    """Pixels a side, for your own images and sets of larger ones; ``None`` for what is wanted."""
     student_size: int | None = Field(default=None, gt=0)
     """Pixels a side at which the student sees the images. ``None``, as in older recipes: for images
     of your own its own size if it has one, and else the set's (``relatum.run.sizes``)."""
