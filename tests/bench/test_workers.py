@@ -194,6 +194,17 @@ def test_threads(
     assert workers._threads_of(count) == threads
 
 
+@pytest.mark.parametrize("own", [None, "ACTIVE"])
+def test_threads_that_wait_sleep(own: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(workers.WAITING, raising=False)
+    monkeypatch.setenv(workers.THREADS, "7")
+    if own is not None:
+        monkeypatch.setenv(workers.WAITING, own)
+    with workers._environment(2):
+        assert (os.environ[workers.THREADS], os.environ[workers.WAITING]) == ("2", own or "PASSIVE")
+    assert (os.environ[workers.THREADS], os.environ.get(workers.WAITING)) == ("7", own)
+
+
 def test_gpus_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
 

@@ -53,7 +53,7 @@ def test_views_are_stored_for_each_seed(here: Path, teacher: Path, does: Does) -
     assert [each for each in lines if each.startswith("digits")] == [
         f"digits-cnn-large on 1,438 images, 3 views, seed {seed}" for seed in (0, 1)
     ]
-    assert lines[-1] == "c: use it by --cache c --set views=3"
+    assert lines[-1] == "c: use it by --cache c --set views=3 --set augment=crop,flip"
     before = shards(Path("c"))
     assert len(before) == 2 * 3 * 2
     does(

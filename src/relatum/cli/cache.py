@@ -94,8 +94,21 @@ def cache(
         except Interrupted as error:
             typer.echo(f"relatum: {error}; the same command goes on with what is stored", err=True)
             raise SystemExit(128 + error.signum) from error
+    if not dry_run:
+        lines.append(f"{out}: use it by --cache {out}{_settings(every[0][0])}")
     for line in lines:
         typer.echo(line)
+
+
+def _settings(recipe: "Recipe") -> str:
+    """What a training must be told to see the images that the cache knows."""
+    from relatum.recipes.standard import standard
+
+    usual = standard(recipe.dataset, student=recipe.student)[1].augment
+    told = f" --set views={recipe.views}" if recipe.augment and recipe.views else ""
+    if recipe.augment != usual:
+        told += f" --set augment={','.join(recipe.augment) or '[]'}"
+    return told
 
 
 def _recipe(path: Path, changes: dict[str, object], shared: dict[str, object]) -> "Recipe":
@@ -141,7 +154,6 @@ def _fill(
     from relatum.teachers import Teacher
     from relatum.types import Fault
 
-    names: set[str] = set()
     first = recipes[0]
     if several(first.teacher):
         raise Fault(
@@ -153,32 +165,27 @@ def _fill(
             f"{', '.join(first.augment)} make another image every epoch; fix in how many ways each"
             " is augmented (--views 4), or augment nothing (--set augment=[])"
         )
+    names: set[str] = set()
     for each in recipes:
         # the compiler would take longer than the teacher; what they say differs by rounding alone
         own = each.but(speed="fast") if each.speed == "max" else each
         ready = prepare(own, device, download)
         names |= read_by(ready.stages)
-    if not names or not isinstance(ready.teacher, Teacher):
+    teacher, batches, precision = ready.teacher, ready.batches, ready.speed.precision
+    if not names or not isinstance(teacher, Teacher):
         raise Fault("these methods read nothing of a teacher, so there is nothing to store")
-    identity = words_of(own, ready.pair, ready.teacher, ready.batches, ready.speed)
-    precision, views = ready.speed.precision, ready.batches.views or 1
-    found = sizes(ready.teacher, ready.batches, names, precision)
-    total = views * sum(found.values())
-    many = f", {views} views, seed {first.seed}" if first.augment else ""
-    lines = [f"{ready.pair.teacher_name} on {len(ready.batches.data):,} images{many}"]
-    lines += [f"  {name:<16} {in_words(size):>12} a view" for name, size in found.items()]
-    lines.append(f"  {'in all':<16} {in_words(total):>12}")
+    found = sizes(teacher, batches, names, precision)
     if not dry_run:
+        identity = words_of(own, ready.pair, teacher, batches, ready.speed)
         remember(
-            ready.teacher,
-            ready.batches,
-            names,
-            identity,
-            out,
+            *(teacher, batches, names, identity, out),
             precision=precision,
             stop=stop,
             progress=display,
         )
-        setting = f" --set views={views}" if first.augment else ""
-        lines.append(f"{out}: use it by --cache {out}{setting}")
-    return lines
+    many = f", {batches.views or 1} views, seed {first.seed}" if first.augment else ""
+    return [
+        f"{ready.pair.teacher_name} on {len(batches.data):,} images{many}",
+        *(f"  {name:<16} {in_words(size):>12} a view" for name, size in found.items()),
+        f"  {'in all':<16} {in_words((batches.views or 1) * sum(found.values())):>12}",
+    ]
