@@ -1,4 +1,4 @@
-"""What is said of a search: a line for each trial, and at the end the table and what to do next."""
+"""Run the trials of a search, and say what became of them: a line for each, at the end the table."""
 
 import shlex
 import sys
@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from optuna import Study
     from optuna.trial import FrozenTrial
 
+    from relatum.bench.pool import Pool
+    from relatum.checkpoint import Stop
     from relatum.tune.found import Found
     from relatum.tune.study import Search
 
@@ -73,3 +76,25 @@ def _table(wanted: "Search", done: "Found") -> object:
         row = [f"{values[each.name]}" for each in wanted.space]
         table.add_row(str(trial.number), f"{trial.value:.4g}", *row)
     return table
+
+
+def searched(
+    wanted: "Search", out: Path, workers: int, device: "torch.device", stop: "Stop", note: str
+) -> "Study":
+    """Run the trials; the note is said with the first of them."""
+    from relatum.bench.workers import Processes
+    from relatum.tune.here import Here
+    from relatum.tune.study import search
+
+    pool: Pool = Here(device, stop) if workers == 1 else Processes(workers, device)
+    notes = [note] if note else []
+
+    def tell(trial: "FrozenTrial", study: "Study") -> None:
+        while notes:
+            say(notes.pop())
+        say(line_of(wanted, trial, study))
+
+    try:
+        return search(wanted, out, pool, stop, tell, workers)
+    finally:
+        pool.close()

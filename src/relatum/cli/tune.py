@@ -1,20 +1,16 @@
 """``relatum tune``: a search for weights, temperatures and rates, on the validation part alone."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from relatum.cli import options
-from relatum.cli.trials import conclude, line_of, say
+from relatum.cli.trials import conclude, searched
 
 if TYPE_CHECKING:
     import torch
-    from optuna import Study
-    from optuna.trial import FrozenTrial
 
-    from relatum.bench.pool import Pool
     from relatum.checkpoint import Stop
     from relatum.recipes.recipe import Recipe
     from relatum.tune.study import Search
@@ -90,6 +86,7 @@ def tune(
     """
     from relatum.checkpoint import stop_on_signals
     from relatum.run.lock import hold
+    from relatum.tune.claim import claim
     from relatum.tune.storage import optuna
     from relatum.types import Fault
 
@@ -115,11 +112,11 @@ def tune(
     asked = _Asked(data, teacher, student, method, labels, scale, seed, recipe)
     base, whole = asked.recipe(changes, shared, folder, download)
     with stop_on_signals() as stop, hold(folder):
-        _claim(folder, resume, overwrite)
+        claim(folder, resume, overwrite)
         wanted = asked.search(base, search, trials, prune, storage, place, download)
         asked.teach(folder, place, download, stop)
         cut = f"{base.validation:.0%} of the training images are cut off to choose by"
-        study = _searched(wanted, folder, workers, place, stop, "" if whole else cut)
+        study = searched(wanted, folder, workers, place, stop, "" if whole else cut)
         conclude(wanted, study, folder, base.validation if whole else 0.0)
 
 
@@ -236,44 +233,3 @@ class _Asked:
                 stop=stop,
                 display=display,
             )
-
-
-def _claim(out: Path, resume: bool, overwrite: bool) -> None:
-    """Make sure that a folder may be searched in."""
-    from relatum.tune.found import BEST, PICTURE
-    from relatum.tune.study import DATABASE, TRIALS
-    from relatum.types import Fault
-
-    there = (out / DATABASE).exists() or (out / TRIALS).exists()
-    if there and not (resume or overwrite):
-        raise Fault(
-            f"{out} holds a search already; go on with it by --resume, replace it by --overwrite,"
-            " or choose another --out"
-        )
-    if there and overwrite:
-        for name in (TRIALS, BEST):
-            shutil.rmtree(out / name, ignore_errors=True)
-        for name in (DATABASE, PICTURE):
-            (out / name).unlink(missing_ok=True)
-
-
-def _searched(
-    wanted: "Search", out: Path, workers: int, device: "torch.device", stop: "Stop", note: str
-) -> "Study":
-    """Run the trials; the note is said with the first of them."""
-    from relatum.bench.workers import Processes
-    from relatum.tune.here import Here
-    from relatum.tune.study import search
-
-    pool: Pool = Here(device, stop) if workers == 1 else Processes(workers, device)
-    notes = [note] if note else []
-
-    def tell(trial: "FrozenTrial", study: "Study") -> None:
-        while notes:
-            say(notes.pop())
-        say(line_of(wanted, trial, study))
-
-    try:
-        return search(wanted, out, pool, stop, tell, workers)
-    finally:
-        pool.close()
