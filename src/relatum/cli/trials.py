@@ -1,4 +1,4 @@
-"""Run the trials of a search, and say what became of them: a line for each, at the end the table."""
+"""Run the trials of a search, and say what became of them: a line each, and a table at the end."""
 
 import shlex
 import sys
