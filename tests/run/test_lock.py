@@ -108,7 +108,8 @@ def test_what_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
     names = ("file", "file/run", "file/deep/run", "link", "link/run")
-    for place in (tmp_path / name for name in names):
+    places = [*(tmp_path / name for name in names), Path("/proc/nothing/run")]
+    for place in places:
         with pytest.raises(Fault, match="cannot write"), hold(place):
             pass
 

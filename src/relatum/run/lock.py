@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import platform
-import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,8 @@ if sys.platform != "win32":
     import fcntl
 
 LOCK = ".lock"
+ATTEMPTS = 1000
+"""How often a folder may vanish while it is made. They take some 20 ms in all."""
 UNKNOWN = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 """What a file system says that has no locks: there, nothing is locked."""
 
@@ -59,14 +60,15 @@ def _taken(folder: Path) -> tuple[int, list[Path]]:
 
 def _locked(folder: Path) -> int:
     """An open file that holds the lock, and is still the one that others will open."""
+    vanished = 0
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError:  # who held it before has just removed the empty folder
-            continue
-        except FileExistsError:  # so too, between being found by `mkdir` and looked at
-            if any(map(_in_the_way, (folder, *folder.parents))):
+        except (FileNotFoundError, FileExistsError):
+            # who held it before removes the empty folder; what stays so is the user's to mend
+            vanished += 1
+            if vanished == ATTEMPTS:
                 raise
             continue
         try:
@@ -83,16 +85,6 @@ def _locked(folder: Path) -> int:
             os.close(file)
             raise
         os.close(file)
-
-
-def _in_the_way(path: Path) -> bool:
-    """Whether something that is no folder, and does not come and go, has a folder's name."""
-    try:
-        return not stat.S_ISDIR(path.stat().st_mode)
-    except FileNotFoundError:
-        return path.is_symlink()
-    except NotADirectoryError:
-        return True
 
 
 def _alone(file: int) -> bool:
