@@ -10,7 +10,10 @@ from relatum.balance import balance, shares_of, weigh
 from relatum.distiller import Distiller
 from relatum.losses import KD, RRD, SP, CrossEntropy
 from relatum.objective import Objective, Term
+from relatum.taps import Tap, Tapped
+from relatum.teachers import Teacher
 from relatum.types import Fault
+from relatum.views import View
 from tests.toys import batches, same, state, student, teacher
 
 
@@ -119,6 +122,12 @@ def test_a_term_without_a_gradient_is_named() -> None:
         balance(pair, batches().epoch(1), "equal")
 
 
+def test_a_share_that_float32_cannot_weigh_is_refused() -> None:
+    pair = distiller(ce=Term(CrossEntropy()), kd=Term(KD()))
+    with pytest.raises(Fault, match=r"share of 'kd' wants a weight of .*e-2.*nearer"):
+        balance(pair, batches().epoch(1), {"ce": 1.0, "kd": 1e-200})
+
+
 def test_shares_are_of_the_terms() -> None:
     objective = Objective(ce=Term(CrossEntropy()), sp=Term(SP(), on="maps"))
     assert shares_of({"task": 1, "sp": 3}, objective) == {"ce": 0.25, "sp": 0.75}
@@ -127,5 +136,40 @@ def test_shares_are_of_the_terms() -> None:
         shares_of({"ce": 1, "kd": 3}, objective)
     with pytest.raises(Fault, match="gives 'sp' no share"):
         shares_of({"ce": 1}, objective)
+    assert shares_of({"ce": 1e308, "sp": 1e308}, objective) == {"ce": 0.5, "sp": 0.5}
+    with pytest.raises(Fault, match="the share of 'sp' is 1e-300 beside 1e\\+300"):
+        shares_of({"ce": 1e300, "sp": 1e-300}, objective)
     with pytest.raises(Fault, match="here is one alone"):
         shares_of("equal", Objective(ce=Term(CrossEntropy())))
+
+
+class Patches(nn.Module):
+    """A network of tokens, whose classifier reads the first of them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.embed, self.norm = nn.Conv2d(1, width, 3, 3), nn.LayerNorm(width)
+        self.mix, self.head = nn.Linear(4, 5), nn.Linear(width, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.mix(self.embed(images).flatten(2)).transpose(1, 2)
+        logits: Tensor = self.head(self.norm(tokens)[:, 0])
+        return logits
+
+
+def test_a_map_of_tokens_is_compared_where_the_network_goes_on() -> None:
+    torch.manual_seed(0)
+    taps = {"maps": Tap("norm", view=View("map", prefix=1)), "embedding": Tap("head", "input")}
+    objective = Objective(ce=Term(CrossEntropy()), sp=Term(SP(), on="maps", weight=5.0))
+    pair = Distiller(Tapped(Patches(4), taps), Teacher(Patches(6), taps), objective)
+    found = balance(pair, batches().epoch(1), "equal")
+    assert found.places == {"ce": "maps", "sp": "maps"}
+    assert "unlike" not in found.text
+    assert pair.student.unlaid is None
+
+
+@pytest.mark.parametrize("weight", [0.0, lambda progress: 1 - progress])
+def test_a_weight_that_ends_at_nothing_is_refused(weight: Any) -> None:
+    pair = distiller(kd=Term(KD(), weight=weight), sp=Term(SP(), on="embedding"))
+    with pytest.raises(Fault, match="the weight of the term 'kd' ends at 0"):
+        balance(pair, batches().epoch(1), "equal")

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from relatum.schedules import constant, cosine, steps, warmup
+from relatum.schedules import constant, cosine, steps, warmup, weighed
 from relatum.types import Fault
 
 PROGRESSES = [step / 240 for step in range(241)]
@@ -65,3 +65,8 @@ def test_warmup_ends_on_the_way(until: float) -> None:
 def test_never_leaves_0_to_1(schedule: object) -> None:
     assert callable(schedule)
     assert all(0 <= schedule(progress) <= 1 for progress in PROGRESSES)
+
+
+def test_a_weight_that_ends_at_0_cannot_end_elsewhere() -> None:
+    with pytest.raises(Fault, match="it ends at 0"):
+        weighed(lambda progress: 1 - progress, 2.0)

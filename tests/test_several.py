@@ -100,6 +100,9 @@ def test_what_cannot_teach_together_is_refused() -> None:
         Teachers(table, table, weights=(1.0,))
     with pytest.raises(Fault, match=r"numbers over 0, got 1, -1"):
         Teachers(table, table, weights=(1, -1))
+    assert Teachers(table, table, weights=(1e308, 1e308)).shares == (0.5, 0.5)
+    with pytest.raises(Fault, match=r"that can be compared, got 1e\+300, 1e-300"):
+        Teachers(table, table, weights=(1e300, 1e-300))
     with pytest.raises(Fault, match="have nothing in common"):
         Teachers(table, logits)
     with pytest.raises(Fault, match="a table without logits says no classes"):

@@ -36,3 +36,7 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / name).mkdir()
     assert is_folder("pets", SETS)
     assert not is_folder("mnist", SETS)
+
+
+def test_options_are_shown() -> None:
+    assert "(('temperature', 10.0),)" in repr(parse("kd(temperature=1e+1)", FAMILIES))

@@ -77,3 +77,8 @@ def test_what_is_misspelt_is_refused(text: str, said: str) -> None:
     with pytest.raises(Fault, match=said) as fault:
         teachers_of(text)
     assert "\n" not in str(fault.value)
+
+
+def test_a_home_that_nobody_has_is_refused() -> None:
+    with pytest.raises(Fault, match="there is no home folder '~nosuchuser'"):
+        table_of("table:~nosuchuser/x.npy")

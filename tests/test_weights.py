@@ -174,6 +174,33 @@ def test_damaged_weights_are_refused(tmp_path: Path, suffix: str) -> None:
         one_line(caught)
 
 
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (torch.eye(2).to_sparse(), r"weight is sparse \(torch.sparse_coo\)"),
+        (torch.eye(2, device="meta"), "weight is without values"),
+        (torch.eye(2, dtype=torch.complex64), "weight is complex there and real here"),
+    ],
+)
+def test_tensors_that_are_not_plain_are_refused(
+    made: torch.Tensor, words: str, tmp_path: Path
+) -> None:
+    network, path = nn.Linear(2, 2), tmp_path / "w.pth"
+    torch.save(network.state_dict() | {"weight": made}, path)
+    with pytest.raises(Fault, match=words) as caught:
+        load_weights(network, path)
+    one_line(caught)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_torchscript_file_is_refused_without_torchs_advice(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    torch.jit.script(nn.Linear(2, 2)).save(str(path))  # type: ignore[no-untyped-call]
+    with pytest.raises(Fault, match="is a TorchScript file, which holds code") as caught:
+        load_weights(nn.Linear(2, 2), path)
+    assert "weights_only" not in one_line(caught)
+
+
 def test_what_holds_other_things_than_tensors_is_refused(tmp_path: Path) -> None:
     for content in ({"epoch": 3, "model": {}}, [torch.ones(1)], torch.ones(2)):
         torch.save(content, tmp_path / "w.pth")

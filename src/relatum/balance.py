@@ -69,7 +69,16 @@ def shares_of(shares: Shares, objective: Objective) -> dict[str, float]:
             raise Fault(f"balance names {name!r}; the terms are {there}")
         if name not in given:
             raise Fault(f"balance gives {name!r} no share; the terms are {there}")
-    return {name: given[name] / sum(given.values()) for name in terms}
+    most = max(given.values())  # before they are summed: the sum of what is allowed may be infinite
+    parts = {name: given[name] / most for name in terms}
+    wanted = {name: part / sum(parts.values()) for name, part in parts.items()}
+    for name, share in wanted.items():
+        if not 0 < share < float("inf"):
+            raise Fault(
+                f"balance: the share of {name!r} is {given[name]:g} beside {most:g}, which is"
+                " nothing; give shares that are nearer to each other"
+            )
+    return wanted
 
 
 def balance(distiller: Distiller, batches: Iterable[Batch], shares: Shares) -> Balanced:
@@ -94,10 +103,13 @@ def balance(distiller: Distiller, batches: Iterable[Batch], shares: Shares) -> B
         shares: of each term by name, or ``"equal"``.
 
     Raises:
-        Fault: a term has no gradient, or one that is not finite; or the shares do not fit.
+        Fault: a term has no gradient, or one that is not finite; a weight ends at 0; or the
+            shares do not fit.
     """
     objective = distiller.objective
     wanted = shares_of(shares, objective)
+    first = TASK if TASK in objective.terms else next(iter(objective.terms))
+    _check_ends(objective, first)
     distiller.begin_alike()
     norms, places = norms_of(distiller, list(islice(batches, BATCHES)))
     for name, norm in norms.items():
@@ -107,9 +119,36 @@ def balance(distiller: Distiller, batches: Iterable[Batch], shares: Shares) -> B
                 f"balance: the term {name!r} has {what} at the student's first step, so no weight"
                 " gives it a share; leave balance out and weigh the terms by hand"
             )
-    first = TASK if TASK in norms else next(iter(norms))
     pull = norms[first] * (1.0 if first == TASK else objective.terms[first].weight_at(1.0))
-    return Balanced({name: wanted[name] * pull / norms[name] for name in norms}, places)
+    weights = {name: wanted[name] * pull / norms[name] for name in norms}
+    _check_weights(weights)
+    return Balanced(weights, places)
+
+
+def _check_weights(weights: Mapping[str, float]) -> None:
+    """Refuse weights that float32, in which losses are weighed, makes 0 or infinite of."""
+    limits = torch.finfo(torch.float32)
+    for name, weight in weights.items():
+        if not limits.tiny <= weight <= limits.max:
+            raise Fault(
+                f"balance: the share of {name!r} wants a weight of {weight:g}, which float32 does"
+                " not hold; give shares that are nearer to each other"
+            )
+
+
+def _check_ends(objective: Objective, first: str) -> None:
+    """Refuse weights that no factor brings to a share: those that end at nothing.
+
+    Raises:
+        Fault: a weight that changes ends at 0, or it is 0 of the term that the others go by.
+    """
+    for name, term in objective.terms.items():
+        counted = callable(term.weight) or (name == first and name != TASK)
+        if counted and term.weight_at(1.0) == 0:
+            raise Fault(
+                f"balance: the weight of the term {name!r} ends at 0, where it would have its"
+                " share; leave balance out and weigh the terms by hand"
+            )
 
 
 def weigh(objective: Objective, weights: Mapping[str, float]) -> None:
@@ -128,7 +167,7 @@ def norms_of(
     Returns:
         The norms, and the tap at which each was taken (empty where there is no gradient), by term.
     """
-    with _learning(distiller):
+    with learning(distiller):
         found = measure_norms(distiller, batches[0], weighted=False)
         place = EMBEDDING
         for other in dict.fromkeys(each for each in found.places.values() if each):
@@ -146,7 +185,7 @@ def norms_of(
 
 
 @contextmanager
-def _learning(distiller: Distiller) -> Iterator[None]:
+def learning(distiller: Distiller) -> Iterator[None]:
     """Have what learns in training mode and not compiled, for a while."""
     learner = distiller.learner
     modes = [(module, module.training) for module in learner.modules()]

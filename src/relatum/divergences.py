@@ -24,6 +24,24 @@ def same(student: Tensor, teacher: Tensor) -> None:
         )
 
 
+LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-3, 1e4
+"""Beyond these, what is softened is an argmax or the same for all classes, in float32."""
+
+
+def check_temperature(temperature: float, loss: str = "") -> None:
+    """Refuse what logits cannot be softened by.
+
+    Raises:
+        Fault: it is not positive, or so small or large that nothing is left of the logits.
+    """
+    if not LEAST_TEMPERATURE <= temperature <= MOST_TEMPERATURE:
+        of = f"{loss}: " if loss else ""
+        raise Fault(
+            f"{of}temperature must be positive, from {LEAST_TEMPERATURE:g} to"
+            f" {MOST_TEMPERATURE:g}, got {temperature}"
+        )
+
+
 @exact
 def kl(student: Logits, teacher: Logits, temperature: float | Tensor = 1.0) -> Scalar:
     r""":math:`T^2 \, \mathrm{KL}(\sigma(z_t/T) \,\|\, \sigma(z_s/T))`, the mean over rows."""

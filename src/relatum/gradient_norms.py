@@ -46,9 +46,10 @@ def gradient_norms(
     .. math:: \left\| \frac{\partial\, w_i L_i}{\partial Z} \right\|_F
 
     :math:`Z` is the student's embedding of the whole batch (B×D), or, where the gradient of a
-    term does not get there (a loss on feature maps, say), the tap that the term reads. Norms at
-    one place can be compared: a term with ten times the norm moves the embedding ten times as
-    far. Those at different places cannot; ``measure_norms`` says which is where.
+    term does not get there (a loss on feature maps, say), the tap that the term reads; of one
+    whose view lays out tokens as a map, what is there before that. Norms at one place can be
+    compared: a term with ten times the norm moves the embedding ten times as far. Those at
+    different places cannot; ``measure_norms`` says which is where.
 
     One forward pass in the modes that the networks are in, one backward pass a term from the
     loss to that place, and none through the layers before it. Nothing of the distiller moves:
@@ -85,7 +86,7 @@ def measure_norms(
     """As ``gradient_norms``, with the place at which each was taken: ``at`` a tap, or its own."""
     norms = Norms()
     teacher = distiller.teacher
-    with _put_back(distiller, batch), torch.enable_grad(), distiller.until():
+    with put_back(distiller, batch), torch.enable_grad(), distiller.until():
         taught = None if teacher is None else teacher(batch)
         with listening(distiller, weighted=weighted) as heard:
             distiller.learner(batch, taught, distiller.taught_anchors())
@@ -112,6 +113,7 @@ class Heard:
         self._parts: list[Tensor] = []
         self._said: Captured | None = None
         self._batch: Batch | None = None
+        self.unlaid: dict[int, tuple[Tensor, Tensor]] = {}
 
     def note_part(self, _: nn.Module, args: Any, part: Tensor) -> None:
         """A hook of a loss: what it returned."""
@@ -136,12 +138,39 @@ class Heard:
             whole = bool(getattr(term.loss, "relational", False))
             share = 1.0 if whole or world.size() == 1 else _share(self._batch)
             scaled = part * (weights.get(name, 1.0) * share)
-            gradients, norms.places[name] = _gradients(scaled, self._said, objective, name, at)
+            gradients, norms.places[name] = self._gradients(scaled, name, at)
             squares.append(_square(gradients, part))
         # DDP takes the mean of what the processes' losses give, each for its own rows
         count = world.size()
         values = (world.mean(torch.stack(squares)) / count).sqrt()
         norms.values.update(zip(objective.terms, values.unbind(), strict=True))
+
+    def _gradients(self, part: Tensor, name: str, at: str) -> tuple[Sequence[Tensor], str]:
+        """Of one term, at this tap or else at its own, and which of them it is."""
+        on = self._distiller.objective.terms[name].on
+        own = (on,) if isinstance(on, str) else on
+        for place, names in ((at, tuple(at.split("+"))), ("+".join(own), own)):
+            given = self._given(names)
+            if not part.requires_grad or not given:
+                continue
+            found = torch.autograd.grad(part, given, retain_graph=True, allow_unused=True)
+            if there := [each for each in found if each is not None]:
+                return there, place
+        return (), ""
+
+    def _given(self, names: Sequence[str]) -> list[Tensor]:
+        """What the student said at these taps, so far as it depends on something that learns.
+
+        Of a tap that only lays out what is there, what was there: later layers go on with that, so
+        terms that read those are felt at it too.
+        """
+        assert self._said is not None
+        found: list[Tensor] = []
+        for name in names:
+            value = self._said.output if name == "output" else self._said.taps.get(name, ())
+            values = (value,) if isinstance(value, Tensor) else value
+            found.extend(self.unlaid.get(id(each), (each, each))[1] for each in values)
+        return [each for each in found if each.requires_grad]
 
 
 @contextmanager
@@ -152,6 +181,8 @@ def listening(distiller: Distiller, *, weighted: bool = True) -> Iterator[Heard]
         for loss in dict.fromkeys(distiller.objective.losses.values()):
             hooks.callback(loss.register_forward_hook(heard.note_part).remove)
         hooks.callback(distiller.learner.register_forward_hook(heard.note_said).remove)
+        hooks.callback(setattr, distiller.student, "unlaid", None)
+        distiller.student.unlaid = heard.unlaid
         yield heard
 
 
@@ -169,31 +200,6 @@ def _share(batch: Batch) -> float:
     return counts[world.rank()] * len(counts) / sum(counts)
 
 
-def _gradients(
-    part: Tensor, said: Captured, objective: Objective, name: str, at: str
-) -> tuple[Sequence[Tensor], str]:
-    """Of one term, at this tap or else at its own, and which of them it is."""
-    on = objective.terms[name].on
-    own = "+".join((on,) if isinstance(on, str) else on)
-    for place, names in ((at, tuple(at.split("+"))), (own, (on,) if isinstance(on, str) else on)):
-        given = _given(said, names)
-        if not part.requires_grad or not given:
-            continue
-        found = torch.autograd.grad(part, given, retain_graph=True, allow_unused=True)
-        if there := [each for each in found if each is not None]:
-            return there, place
-    return (), ""
-
-
-def _given(said: Captured, names: Sequence[str]) -> list[Tensor]:
-    """What the student said at these taps, so far as it depends on something that learns."""
-    found: list[Tensor] = []
-    for name in names:
-        value = said.output if name == "output" else said.taps.get(name, ())
-        found.extend((value,) if isinstance(value, Tensor) else value)
-    return [each for each in found if each.requires_grad]
-
-
 def _square(gradients: Sequence[Tensor], part: Tensor) -> Tensor:
     """The squared norm of all of them together, in float32 or better."""
     total = torch.zeros((), dtype=torch.float32, device=part.device)
@@ -204,7 +210,7 @@ def _square(gradients: Sequence[Tensor], part: Tensor) -> Tensor:
 
 
 @contextmanager
-def _put_back(distiller: Distiller, batch: Batch) -> Iterator[None]:
+def put_back(distiller: Distiller, batch: Batch) -> Iterator[None]:
     """Have all that a forward pass moves as it was, afterwards."""
     learner, device = distiller.learner, batch.images.device
     # not the anchors: a write to them, if of the same, has the teacher encode them anew; and not by

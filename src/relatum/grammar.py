@@ -18,6 +18,7 @@ from relatum.methods.each_teacher import each_teacher
 from relatum.methods.options import built_with, check_options
 from relatum.objective import Objective, Term
 from relatum.schedules import weighed
+from relatum.several import EMBEDDING
 from relatum.spelling import Part as Part
 from relatum.types import Fault, first_line
 
@@ -29,8 +30,10 @@ def parse(text: str) -> tuple[Part, ...]:
         Fault: it cannot be read, or names a method that does not exist.
 
     Example:
-        >>> parse("sp=3000+kd")
-        (Part(name='sp', on=None, weight=3000.0), Part(name='kd', on=None, weight=None))
+        >>> for part in parse("sp=3000+kd(temperature=2)"):
+        ...     print(part)
+        Part(name='sp', on=None, weight=3000.0, options=())
+        Part(name='kd', on=None, weight=None, options=(('temperature', 2),))
     """
     parts = spelling.parse(text, _families())
     for part in parts:
@@ -99,7 +102,9 @@ def adopts(text: str) -> str | None:
 def _joined(part: Part, setting: Setting) -> tuple[tuple[Stage, ...], dict[str, Term]]:
     """The stages before a method's last one, and the terms of that, weighed."""
     if setting.shares:
-        before, _ = _joined(part, replace(setting, shares=()))
+        before, whole = _joined(part, replace(setting, shares=()))
+        if not _on_embedding(whole):  # stages may have modules in common
+            return before, whole
 
         def terms_of(some: Setting) -> dict[str, Term]:
             return _joined(part, replace(some, shares=()))[1]
@@ -122,8 +127,8 @@ def _joined(part: Part, setting: Setting) -> tuple[tuple[Stage, ...], dict[str, 
 def _of_all(part: Part, setting: Setting) -> tuple[Stage, ...]:
     """A method's stages; where several teachers teach, with a term for each that needs it."""
     built = _built(part, setting)
-    if not setting.shares:
-        return built
+    if not setting.shares or not any(_on_embedding(each.objective.terms) for each in built):
+        return built  # as it is: its stages may have modules in common
 
     def of_stage(place: int) -> Objective:
         def terms_of(some: Setting) -> Mapping[str, Term]:
@@ -132,6 +137,11 @@ def _of_all(part: Part, setting: Setting) -> tuple[Stage, ...]:
         return Objective(**each_teacher(part.name, setting, terms_of))
 
     return tuple(replace(stage, objective=of_stage(place)) for place, stage in enumerate(built))
+
+
+def _on_embedding(terms: Mapping[str, Term]) -> bool:
+    """Whether one of them reads the embedding of all teachers."""
+    return any(term.tap("teacher") == EMBEDDING for term in terms.values())
 
 
 def _built(part: Part, setting: Setting) -> tuple[Stage, ...]:

@@ -87,12 +87,12 @@ def inspect_model(
     built, source = _built(name, asked, images)
     side = asked["size"] or (built.input.size[0] if built.input.size else built.made["size"])
     input = replace(built.input, size=(side, side))
-    example = torch.zeros(2, built.made["channels"], side, side)
     try:
+        example = torch.zeros(2, built.made["channels"], side, side)
         tapped = tap(built.network, input, example)
         given = shapes(tapped, example)
         run = DryRun(built.network, tapped.prepare(example))
-    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+    except (RuntimeError, TypeError, ValueError, AssertionError, OverflowError) as error:
         if isinstance(error, Fault):
             raise
         what = f"{built.made['channels']} by {side} by {side}"

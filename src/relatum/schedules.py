@@ -46,7 +46,14 @@ def warmup(until: float, then: Schedule) -> Schedule:
 
 
 def weighed(usual: float | Schedule, weight: float) -> float | Schedule:
-    """The weight asked for; where the usual one changes, as a warm-up does, it ends there."""
+    """The weight asked for; where the usual one changes, as a warm-up does, it ends there.
+
+    Raises:
+        Fault: the usual one ends at 0.
+    """
     if not callable(usual):
         return weight
-    return lambda progress: weight * usual(progress) / usual(1.0)
+    end = usual(1.0)
+    if end == 0:
+        raise Fault(f"a weight that changes cannot end at {weight:g}: as it is, it ends at 0")
+    return lambda progress: weight * usual(progress) / end

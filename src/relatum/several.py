@@ -24,7 +24,13 @@ def shares_of(weights: Sequence[float]) -> tuple[float, ...]:
     """
     if not weights or not all(0 < each < float("inf") for each in weights):
         raise Fault(f"teachers are weighed by numbers over 0, got {', '.join(map(str, weights))}")
-    return tuple(each / sum(weights) for each in weights)
+    most = max(weights)  # before they are summed: the sum of finite numbers may be infinite
+    parts = [each / most for each in weights]
+    shares = tuple(each / sum(parts) for each in parts)
+    if not all(shares):
+        found = ", ".join(map(str, weights))
+        raise Fault(f"teachers are weighed by numbers over 0 that can be compared, got {found}")
+    return shares
 
 
 def numbered(place: int) -> str:

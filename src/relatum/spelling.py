@@ -6,7 +6,7 @@ What exists is handed in: a mistyped name is told the nearest of those.
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
@@ -30,7 +30,7 @@ class Part:
     name: str
     on: str | tuple[str, ...] | None = None
     weight: float | None = None
-    options: Options = field(default=(), repr=False)
+    options: Options = ()
 
 
 def parse(text: str, families: Mapping[str, str]) -> tuple[Part, ...]:
@@ -44,8 +44,10 @@ def parse(text: str, families: Mapping[str, str]) -> tuple[Part, ...]:
         Fault: it cannot be read, or names a method that does not exist.
 
     Example:
-        >>> parse("sp=3000+kd", {"sp": "maps", "kd": "logits"})
-        (Part(name='sp', on=None, weight=3000.0), Part(name='kd', on=None, weight=None))
+        >>> for part in parse("sp=3000+kd(temperature=2)", {"sp": "maps", "kd": "logits"}):
+        ...     print(part)
+        Part(name='sp', on=None, weight=3000.0, options=())
+        Part(name='kd', on=None, weight=None, options=(('temperature', 2),))
     """
     pieces = re.split(rf"(?<![0-9.][eE])\+{_OUTSIDE}", text)
     parts = tuple(_part(piece, text, families) for piece in pieces)
@@ -230,6 +232,21 @@ def own_set(name: str, there: Iterable[str]) -> tuple[str, str] | None:
     if file.endswith(".tar"):
         return "wds", name
     return ("folder", name) if is_folder(name, there) else None
+
+
+def path_of(text: str) -> Path:
+    """A path as a user writes it, ``~`` and ``~NAME`` being home folders.
+
+    Raises:
+        Fault: nobody of that name has one.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise Fault(
+            f"{text}: there is no home folder {text.partition('/')[0]!r}; write the path in full,"
+            " or ./~… for a name that begins so"
+        ) from error
 
 
 def is_folder(name: str, there: Iterable[str]) -> bool:

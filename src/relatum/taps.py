@@ -53,6 +53,8 @@ class Tapped(nn.Module):
     Attributes:
         whole: run the network to its end always, whatever ``until`` says: one that is sharded
             must not be left halfway.
+        unlaid: where to note what a view only laid out, by the identity of what came of it, which
+            is noted too and so lives. Later layers know of the one, and never of the other.
 
     Raises:
         Fault: a tap names a submodule that the network lacks; or, in ``forward``, a tapped
@@ -77,6 +79,7 @@ class Tapped(nn.Module):
             value = torch.tensor(getattr(self.input, name)).view(1, -1, 1, 1)
             self.register_buffer(name, value, persistent=False)
         self.whole = False
+        self.unlaid: dict[int, tuple[Tensor, Tensor]] | None = None
         self._listening = False
         self._caught: dict[Tap, Tensor] = {}
         self._versions: dict[Tap, int] = {}
@@ -222,7 +225,10 @@ class Tapped(nn.Module):
                 f"tap {name!r}: a later layer overwrites {tap.path!r} in place; tap that layer's"
                 " output, or build the network with inplace=False"
             )
-        return tap.view(value)
+        laid = tap.view(value)
+        if self.unlaid is not None and tap.view.lays_out:
+            self.unlaid[id(laid)] = laid, value
+        return laid
 
 
 def _places(taps: Taps) -> Iterator[tuple[str, Tap]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relatum.faults import Fault
-from relatum.spelling import unknown
+from relatum.spelling import path_of, unknown
 
 TABLE = "table:"
 ROLES = ("embedding", "logits", "key")
@@ -93,7 +93,7 @@ def table_of(text: str) -> TableName | None:
     place, hash_, told = text.removeprefix(TABLE).partition("#")
     if not place:
         raise Fault(f"{text!r} names no file; wanted table:FILE, with rows for the images")
-    path = Path(place).expanduser()
+    path = path_of(place)
     if path.suffix.lower() not in SUFFIXES:
         more = "; save one array of it as .npy" if path.suffix.lower() == ".npz" else ""
         raise Fault(f"{path}: a table is one of {', '.join(SUFFIXES)}, got {path.suffix!r}{more}")

@@ -40,6 +40,11 @@ class View:
     grid: tuple[int, int] | None = None
     item: int | None = None
 
+    @property
+    def lays_out(self) -> bool:
+        """Whether it leaves all patches as they are, and only lays them out."""
+        return self.kind in ("map", "map of channels last", "tokens")
+
     def pick(self, value: Any) -> Any:
         """The entry of a tuple that is meant; anything else as it came."""
         if self.item is not None and isinstance(value, tuple | list) and len(value) > self.item:

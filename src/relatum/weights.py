@@ -19,6 +19,7 @@ from relatum.foreign_weights import readings
 from relatum.sharding import full_state, load_full_state
 from relatum.types import Fault, first_line
 
+_PLAIN = "give one of weights alone, as torch.save(network.state_dict(), FILE) makes it"
 _FOREIGN = re.compile(r"GLOBAL ([\w.]{1,80})")
 
 
@@ -151,13 +152,16 @@ def _read(path: Path) -> list[Mapping[str, Tensor]]:
             with warnings.catch_warnings(action="ignore"):  # of what is refused in a moment
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except (safetensors.SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+        if "TorchScript" in str(error):  # what torch says of it ends in how to load it all the same
+            raise Fault(
+                f"{path} is a TorchScript file, which holds code, so it was not loaded; {_PLAIN}"
+            ) from error
         raise Fault(f"{path} holds no readable weights: {first_line(error)}") from error
     except Exception as error:  # weights_only refuses a pickle in many words
         foreign = _FOREIGN.search(str(error))
         raise Fault(
             f"{path} is no file of plain tensors{f' (it has {foreign[1]})' if foreign else ''}, so"
-            " it was not loaded: such a file can run code; give one of weights alone, as"
-            " torch.save(network.state_dict(), FILE) makes it"
+            f" it was not loaded: such a file can run code; {_PLAIN}"
         ) from error
     if not (every := list(readings(content))):
         has = [repr(name)[:40] for name in content][:5] if isinstance(content, dict) else []
@@ -165,7 +169,19 @@ def _read(path: Path) -> list[Mapping[str, Tensor]]:
             f"{path} is no file of plain tensors by name{': it has ' if has else ''}"
             f"{', '.join(has)}"
         )
+    for name, value in every[0].items():
+        if what := _not_plain(value):
+            raise Fault(f"{path}: {name} is {what}, and no plain tensor; save it as one")
     return every
+
+
+def _not_plain(value: Tensor) -> str:
+    """What a tensor is that no parameter can be copied from; empty for one that is plain."""
+    if value.is_meta:
+        return "without values (on the device meta)"
+    if value.layout != torch.strided:
+        return f"sparse ({value.layout})"
+    return "quantized" if value.is_quantized else ""
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:
@@ -190,6 +206,9 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> N
             f"{path} is of another network: {name} is {tuple(state[name].shape)} there and"
             f" {tuple(own[name].shape)} here"
         )
+    for name, value in state.items():
+        if name in own and value.is_complex() and not own[name].is_complex():
+            raise Fault(f"{path} is of another network: {name} is complex there and real here")
     if unequal := sorted(set(own) ^ set(state)):
         there = "has" if unequal[0] in state else "lacks"
         raise Fault(f"{path} is of another network: it {there} {unequal[0]!r}")

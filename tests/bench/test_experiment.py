@@ -90,6 +90,14 @@ def test_folders_are_named_after_labels(label: str, name: str) -> None:
     assert folder_of(label) == name
 
 
+@pytest.mark.parametrize("place", ["runs/teacher", "runs@2/teacher", ""])
+def test_where_a_teacher_lies(place: str) -> None:
+    recipe = Recipe(method="sp", teacher=place) if place else Recipe(method="none")
+    assert Cell("sp", "sp", recipe).source == place
+    named = recipe.but(teacher=f"my_file:make@{place}" if place else None)
+    assert Cell("sp", "sp", named, teacher="my_file:make").source == place
+
+
 def test_a_taken_folder_is_not_written_to_unasked(tmp_path: Path) -> None:
     out = tmp_path / "out"
     claim(out, resume=False, overwrite=False)

@@ -42,3 +42,12 @@ def test_a_problem_is_told_by_its_code_and_kept(
 
 def test_what_distill_refuses_it_refuses(refused: Callable[..., str], here: Path) -> None:
     assert "nearest is 'sp'" in refused("doctor", "--method", "spp")
+
+
+def test_a_file_that_cannot_be_written_is_refused_first(
+    refused: Callable[..., str], here: Path
+) -> None:
+    assert "is a folder" in refused("doctor", "--json", here, "--teacher", "nowhere@nothing")
+    (here / "file").touch()
+    said = refused("doctor", "--json", here / "file" / "a.json", "--teacher", "nowhere@nothing")
+    assert "no file can be made in" in said

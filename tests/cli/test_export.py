@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from relatum.cli import main
 from relatum.cli.known import EXPORTS
 from relatum.evaluate import latency
 from relatum.export import FORMATS
@@ -41,6 +42,22 @@ def test_export_and_time(run: Path, does: Does, monkeypatch: pytest.MonkeyPatch)
         "student.pt2",
         "student.safetensors",
     }
+
+
+def test_every_format_by_one_command(
+    run: Path, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The weights take no bytes, and are written all the same; that is said."""
+    with pytest.raises(SystemExit):
+        main(["export", str(run), "--to", "safetensors,pt2", "--input", "uint8", "--resize"])
+    said = capsys.readouterr()
+    assert "safetensors: the weights alone, without --input uint8 and --resize" in said.err
+    assert "student.pt2" in said.out
+    assert "no format was asked for" in refused("export", run, "--to", "")
+    Path("site").mkdir()
+    Path("site/README.md").write_text("mine")
+    assert "no card that relatum wrote" in refused("export", run, "--card", "--out", "site")
+    assert [each.name for each in Path("site").iterdir()] == ["README.md"]
 
 
 def test_report_times_every_run(run: Path, does: Does, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,8 +45,13 @@ def test_runs_and_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
     ("arguments", "word"),
     [
         (["resnt8"], "no model is called 'resnt8'"),
+        (["efficientnet_b0"], "timm has one: timm/efficientnet_b0"),
+        (["build_model_with_cfg"], "others: timm/NAME"),
         (["vgg8", "--size", "1"], "cannot be run on images of 3 by 1 by 1"),
+        (["resnet8", "--size", "99999999999"], "cannot be run on images of 3 by 99999999999"),
+        (["resnet8", "--size", "9" * 30], "cannot be run on images of 3 by 999"),
         (["nowhere/run@file"], "there is no file"),
+        (["resnet8@\x1b[31mred\x07"], "there is no file \N{REPLACEMENT CHARACTER}[31mred"),
     ],
 )
 def test_faults(capsys: pytest.CaptureFixture[str], arguments: list[str], word: str) -> None:

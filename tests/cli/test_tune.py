@@ -28,8 +28,21 @@ def test_a_search_and_its_end(
     assert "holds another search" in refused(
         *tune, "--trials", 4, "--resume", "--search", "momentum=0.5..0.9"
     )
-    does(*tune, "--trials", 3, "--resume")
+    unjudged = ("--no-labels", "--set", "watch=agreement", "--set", "best_by=agreement")
+    assert "no trial can be judged by agreement" in refused(*tune, "--overwrite", *unjudged)
+    assert "give one of them" in refused(*tune, "--overwrite", "--resume")
+    does(*tune, "--trials", 3, "--resume")  # what was refused deleted nothing
     assert len(list((here / "out" / "trials").iterdir())) == 3
+
+
+def test_a_search_is_replaced_with_its_teacher(here: Path, does: Callable[..., str]) -> None:
+    tune = ("tune", "digits", "--epochs", 1, "--out", "out", *RATE, "--trials", 1, "--set")
+    does(*tune, "samples=200")
+    does(*tune, "samples=100", "--overwrite")
+    for file in ("teacher/recipe.json", "best/recipe.json"):
+        assert Recipe.read(here / "out" / file).samples == 100
+    does(*tune, "samples=100", "--overwrite", "--teacher", "out/teacher")  # and one given is kept
+    assert (here / "out" / "teacher" / "student.safetensors").exists()
 
 
 def test_a_recipe_is_run_with_several_seeds(here: Path, does: Callable[..., str]) -> None:

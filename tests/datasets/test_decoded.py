@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from relatum.datasets import decoded
-from relatum.datasets.decoded import remembered
+from relatum.datasets.decoded import fingerprint_of, remembered
 
 
 @pytest.fixture
@@ -82,3 +82,7 @@ def test_a_home_that_cannot_be_written_does_no_harm(
     decode = Decoder()
     assert remembered("mine", files, decode)["images"][0, 0] == 1
     assert remembered("mine", files, decode)["images"][0, 0] == 2
+
+
+def test_a_name_that_no_file_can_have_is_as_one_that_is_missing(tmp_path: Path) -> None:
+    assert fingerprint_of([tmp_path / "a\0b"]) != fingerprint_of([tmp_path / "ab"])

@@ -146,3 +146,44 @@ def test_nothing_is_fetched_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.getaddrinfo", never)
     with pytest.raises(Fault, match="hf:someone/pets cannot be loaded"):
         load("hf:someone/pets")
+
+
+def stored(tmp_path: Path, **kinds: list[int | None]) -> str:
+    """A set with these classes in its splits, whatever its column names."""
+    folder = tmp_path / "set"
+    for split, each in kinds.items():
+        table = rows(range(len(each)), datasets.Value("int64"), each).data.table
+        features = datasets.Features(
+            {
+                "id": datasets.Value("int64"),
+                "photo": datasets.Image(),
+                "kind": datasets.ClassLabel(names=["a", "b"]),
+            }
+        )
+        info = datasets.DatasetInfo(features=features)
+        table = table.replace_schema_metadata(None)
+        kinds[split] = datasets.Dataset(table, info=info)
+    datasets.DatasetDict(kinds).save_to_disk(str(folder))
+    return f"hf:{folder}"
+
+
+@pytest.mark.parametrize("strange", [-2, 2])
+def test_a_class_that_its_column_does_not_name_is_refused(tmp_path: Path, strange: int) -> None:
+    text = stored(tmp_path, train=[0, 1, 1, 0, strange, 1])
+    with pytest.raises(Fault, match=f"image 4 of the split 'train' has the class {strange}, and"):
+        load(text)
+
+
+def test_a_split_without_labels_is_passed_over(tmp_path: Path) -> None:
+    text = stored(tmp_path / "x", train=[0, 1] * 5, test=[-1] * 4, validation=[0, 1, 1])
+    data = load(text, image_size=8)
+    assert labels(data, "test") == [0, 1, 1]
+    assert "the split 'validation'; the split 'test' has no labels" in data.note
+    data = load(stored(tmp_path / "y", train=[0, 1] * 5, test=[None] * 4), image_size=8)
+    assert len(data.test) == 2
+    assert "a fifth held back, always the same; the split 'test' has no labels" in data.note
+    data = load(stored(tmp_path / "z", train=[-1] * 10, test=[0, 1, 0]), image_size=8)
+    assert (data.classes, data.train.labels, len(data.test)) == ((), None, 3)
+    assert "the split 'test'; the split 'train' has no labels" in data.note
+    with pytest.raises(Fault, match="1 of 3 images of the split 'train' have no kind; leave them"):
+        load(stored(tmp_path / "part", train=[0, -1, 1]))

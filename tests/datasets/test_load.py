@@ -65,3 +65,11 @@ def test_what_is_not_here_says_how_to_get_it(name: str, tmp_path: Path) -> None:
     message = str(caught.value)
     assert "\n" not in message
     assert all(words in message for words in (name, str(tmp_path), "--download", "RELATUM_DATA"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "table", "hf", "wds"])
+def test_a_place_that_nobody_has_is_refused(kind: str) -> None:
+    with pytest.raises(Fault, match="there is no home folder '~nosuchuser'"):
+        load(f"{kind}:~nosuchuser/x.csv")
+    with pytest.raises(Fault, match="does not say where the images are"):
+        load(f"{kind}:")

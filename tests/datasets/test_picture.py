@@ -178,3 +178,33 @@ def test_pixels_that_are_no_bytes_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 70_000, dtype=np.int32)).save(path)
     with pytest.raises(Fault, match="more than 16 bits"):
         picture(path, 4)
+
+
+def test_no_program_is_started_for_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr("subprocess.Popen", never)
+    path = tmp_path / "x.jpg"
+    flat("RGB", (9, 8, 7)).save(path, "eps")
+    with pytest.raises(Fault, match="no image of a known format"):
+        picture(path, 4)
+
+
+def test_a_telephones_jpeg_of_several_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    flat("RGB", (200, 0, 0)).save(
+        path, "mpo", save_all=True, append_images=[flat("RGB", (0, 0, 200))], quality=100
+    )
+    assert b"MPF\0" in path.read_bytes()
+    assert all(colour[0] > 195 and colour[2] < 5 for colour in colours(picture(path, 4)))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("a\0b.png", "null byte"), ("a" * 5000 + ".png", "name too long")]
+)
+def test_a_name_that_no_file_can_have(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(Fault, match=f"{reason}.*; repair it or remove it"):
+        picture(tmp_path / name, 4)

@@ -143,3 +143,62 @@ def test_shards_are_looked_through_once(tmp_path: Path, monkeypatch: pytest.Monk
     again = load(str(tmp_path / "x.tar"), memory="streamed")
     every = slice(0, len(again.train))
     assert torch.equal(again.train.pixels(every), before.train.pixels(every))
+
+
+@pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.SYMTYPE])
+def test_links_are_refused_where_they_would_be_images(tmp_path: Path, kind: bytes) -> None:
+    for name, refused in (("9.png", True), ("9.JSON", True), ("latest", False)):
+        path = tmp_path / "x.tar"
+        pack(path, [(f"{red}.png", image(red)) for red in range(8)])
+        with tarfile.open(path, "a") as archive:
+            about = tarfile.TarInfo(name)
+            about.type, about.linkname = kind, "1.png"
+            archive.addfile(about)
+        if refused:
+            assert f"{name} is stored as a link" in fault(str(path))
+        else:
+            assert len(load(str(path)).train) == 6
+
+
+@pytest.mark.parametrize(
+    ("about", "says"),
+    [
+        (b'{"label": NaN}', "0.json has nan as its label; wanted a text or a whole number"),
+        (b'{"label": ["a"], "class": "b"}', "0.json has ['a'] as its label"),
+        (b'{"label": ' + b"1" * 6000 + b"}", "0.json is no JSON (Exceeds the limit"),
+        (b"[" * 200_000, "0.json is no JSON (maximum recursion depth"),
+    ],
+)
+def test_a_class_that_is_none_is_refused(tmp_path: Path, about: bytes, says: str) -> None:
+    pack(tmp_path / "x.tar", [("0.png", image(1)), ("0.json", about)])
+    assert says in fault(str(tmp_path / "x.tar"))
+
+
+def test_null_is_no_class(tmp_path: Path) -> None:
+    files = [(f"{red}.{end}", image(red)) for red in range(8) for end in ("png", "json")]
+    pack(
+        tmp_path / "x.tar",
+        [(name, b'{"label": null}' if "json" in name else data) for name, data in files],
+    )
+    assert load(str(tmp_path / "x.tar")).classes == ()
+
+
+def test_damaged_headers_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    pack(path, [(f"{red}.png", image(red)) for red in range(8)])
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[124:136] = b"\xff" * 10 + b"\xfe\x00"  # of the first: -512 bytes, so that it is next
+    damaged[148:156] = b" " * 8
+    damaged[148:156] = b"%06o\0 " % sum(damaged[:512])
+    path.write_bytes(damaged)
+    assert "0.png is damaged: it has -512 bytes" in fault(str(path))
+    damaged = bytearray(whole)
+    damaged[4 * 1024] ^= 1  # in the fifth's name, so that its sum is wrong
+    path.write_bytes(damaged)
+    assert "is damaged from byte 4,096 on" in fault(str(path))
+
+
+def test_braces_that_stand_for_too_many_are_refused(tmp_path: Path) -> None:
+    assert "more than 100,000 shards" in fault(f"wds:{tmp_path}/{'{0..9}' * 7}.tar")
+    assert "more than 100,000 shards" in fault(f"wds:{tmp_path}/{{0..{10**17}}}.tar")

@@ -125,3 +125,22 @@ def test_a_class_of_the_test_part_alone_is_refused(photos: Path) -> None:
     rows = lines(lambda red: red, lambda red: "test" if red > 6 else "train")
     with pytest.raises(Fault, match="class '7' of the test part is none of the training part's 7"):
         load(write(photos / "list.csv", "path,label,split", rows))
+
+
+def test_a_column_that_is_there_twice_is_refused(photos: Path) -> None:
+    rows = lines(lambda red: "a", lambda red: red % 2)
+    with pytest.raises(Fault, match="two columns are called 'label'; rename one"):
+        load(write(photos / "list.csv", "path,label,label", rows))
+    table = arrow.table([["x"], ["y"], ["z"]], names=["path", "label", "label"])
+    parquet.write_table(table, photos / "list.parquet")
+    with pytest.raises(Fault, match="two columns are called 'label'; rename one"):
+        load(str(photos / "list.parquet"))
+    nameless = lines(lambda red: "", lambda red: "")
+    assert load(write(photos / "list.csv", "path,,", nameless)).classes == ()
+
+
+def test_rows_name_files_and_no_homes(photos: Path) -> None:
+    paint(photos / "~nobody" / "x.png", 10)
+    rows = [*lines(), "~nobody/x.png"]
+    data = load(write(photos / "list.csv", "path", rows), image_size=8)
+    assert sorted(reds(data, "train") + reds(data, "test")) == list(range(11))

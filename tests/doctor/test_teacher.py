@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
+from relatum.datasets import load
 from relatum.doctor.finding import Finding
-from relatum.doctor.teacher import examine_rest, examine_teacher
+from relatum.doctor.teacher import _permuted, examine_rest, examine_teacher
 from relatum.models import create
 from relatum.recipes.recipe import Recipe
 from relatum.run import run
@@ -18,6 +20,7 @@ from relatum.teachers import Teacher
 from relatum.types import Input
 
 CPU = torch.device("cpu")
+WHOLE = 1797
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +99,56 @@ def test_a_teacher_at_rest(ready: Prepared) -> None:
     network: Any = taught(ready).network
     next(network.parameters()).requires_grad_(True)
     assert examine_rest(ready.pair).level == "problem"
+
+
+def test_few_images(ready: Prepared) -> None:
+    """Both mistakes on images that an order of classes is fitted on; and one image alone."""
+    labels = torch.tensor([0, 1] * 5)
+    said = labels.clone()
+    said[[0, 2]] = 1
+    logits = torch.nn.functional.one_hot(said, 2).float()
+    assert _permuted(logits, labels, ("a", "b")) == {}
+    assert _permuted(logits[:1], labels[:1], ("a", "b")) == {}
+    sets = replace(ready.sets, train=ready.sets.train.take(torch.tensor([3])))
+    found = {each.check: each for each in examine_teacher(ready.pair, sets)}
+    assert "of 1 training images" in found["teacher's accuracy"].text
+    assert found["teacher's embedding"].text.endswith("of one image alone")
+
+
+def tables(folder: Path, shuffled: bool = False) -> list[str]:
+    """One of perfect logits, and one that says the same of all images."""
+    whole = load("digits")
+    labels = torch.empty(WHOLE, dtype=torch.long)
+    for part in (whole.train, whole.test):
+        assert part.places is not None
+        assert part.labels is not None
+        labels[part.places] = part.labels
+    labels = (labels + 1) % 10 if shuffled else labels
+    logits = torch.nn.functional.one_hot(labels, 10).float()
+    save_file({"logits": logits}, folder / "logits.safetensors")
+    save_file({"embedding": torch.ones(WHOLE, 10)}, folder / "flat.safetensors")
+    return [f"table:{folder / 'logits.safetensors'}", f"table:{folder / 'flat.safetensors'}"]
+
+
+@pytest.mark.parametrize("validation", [0.0, 0.1])
+def test_a_table_is_looked_at(validation: float, tmp_path: Path) -> None:
+    logits, flat = tables(tmp_path)
+    recipe = Recipe(method="kd", teacher=logits, validation=validation)
+    said = prepare(recipe, CPU)
+    (found,) = examine_teacher(said.pair, said.sets)
+    part = "validation" if validation else "training"
+    assert found.level == "ok"
+    assert f"100.0% of {144 if validation else 500} {part} images" in found.text
+    said = prepare(recipe.but(method="rrkd", teacher=flat), CPU)
+    spread, accuracy = examine_teacher(said.pair, said.sets)
+    assert spread.level == "problem"
+    assert "tells no two images apart" in spread.way_out
+    assert "gives an embedding" in accuracy.text
+
+
+def test_each_of_several_teachers_is_looked_at(folder: Path, tmp_path: Path) -> None:
+    logits, _ = tables(tmp_path, shuffled=True)
+    said = prepare(Recipe(method="kd", teacher=f"{folder},{logits}"), CPU)
+    found = [each for each in examine_teacher(said.pair, said.sets) if "accuracy" in each.check]
+    assert [each.level for each in found] == ["ok", "problem"]
+    assert "its classes in another order" in found[1].way_out

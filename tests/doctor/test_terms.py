@@ -8,9 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from relatum.bench.experiment import Cell
+from relatum.distiller import Distiller
 from relatum.doctor import Finding, examine
 from relatum.doctor.cost import duration, examine_place
+from relatum.doctor.terms import _values
+from relatum.losses import CrossEntropy
+from relatum.objective import Objective, Term
 from relatum.recipes.recipe import Recipe
+from tests.toys import batch, same, state, student
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(method="sp", teacher="teacher", batch_size=64)
@@ -94,3 +99,17 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
 def test_times_are_said_in_their_unit() -> None:
     said = [duration(each) for each in (7.2, 600.0, 36000.0, 1e6)]
     assert said == ["7 s", "10 min", "10.0 h", "11.6 days"]
+
+
+def test_values_are_those_of_a_step_and_nothing_moves() -> None:
+    """Statistics of BatchNorm that fit no image at all have no part in them."""
+    objective = Objective(ce=Term(CrossEntropy()))
+    pair = Distiller(student(dropout=0.5), None, objective)
+    network: Any = pair.student.network
+    network.bn.running_var.fill_(1e-12)
+    before, drawn = state(pair.learner), torch.get_rng_state()
+    values = _values(pair, batch())
+    assert values["ce"] < 10
+    assert values == _values(pair, batch())
+    assert same(before, state(pair.learner))
+    assert torch.equal(drawn, torch.get_rng_state())

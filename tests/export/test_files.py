@@ -3,6 +3,7 @@
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,12 @@ import torch
 from torch import nn
 
 from relatum import models
+from relatum.evaluate import reached
 from relatum.export import FORMATS, Graph, Source, export, source_of
+from relatum.export.card_text import limits
 from relatum.export.manifest import Manifest
+from relatum.record import Record
+from relatum.run.lock import hold
 from relatum.taps import Tap, Tapped
 from relatum.types import Fault, Input
 from relatum.weights import about_weights, load_weights
@@ -63,7 +68,8 @@ def test_onnx_takes_bytes_of_any_size(runs: Runs, tmp_path: Path) -> None:
     session = runtime.InferenceSession(str(tmp_path / "student.onnx"))
     assert [each.shape for each in session.get_inputs()] == [["batch", 1, "height", "width"]]
     seen = (images(3, (1, 21, 17)) * 255).byte()
-    small = nn.functional.interpolate(seen / 255, (8, 8), mode="bilinear", antialias=True)
+    centre = seen[..., 2:19, :] / 255  # the largest square, as training takes it
+    small = nn.functional.interpolate(centre, (8, 8), mode="bilinear", antialias=True)
     with torch.no_grad():
         said = source.tapped(small).output
     (logits,) = session.run(None, {"images": seen.numpy()})
@@ -127,6 +133,31 @@ def test_what_was_never_taught_is_left_out(runs: Runs, tmp_path: Path) -> None:
     with pytest.raises(Fault, match=r"never learnt.*use --output embedding"):
         Graph(source, output="logits")
     assert source_of(str(runs("taught"))).untaught == ()
+    bare = export(Graph(source), ["safetensors"], tmp_path / "bare", count=5)
+    assert bare.files["student.safetensors"].outputs == ("logits",)
+
+
+def test_a_card_speaks_of_a_classifier_where_one_was_taught(runs: Runs) -> None:
+    taught, unlabelled = (limits(Record.load(runs(each))) for each in ("taught", "unlabelled"))
+    assert "names one of its own" in taught
+    assert "names one of its own" not in unlabelled
+
+
+def test_an_embedding_that_was_never_taught(runs: Runs, tmp_path: Path) -> None:
+    """As a method leaves it that reads a map, and the embedding is made of it by a layer more."""
+    source = source_of(str(runs("unlabelled")))
+    assert source.record is not None
+    assert source.unlearnt == ()
+    inside = next(iter(reached(source.tapped, source.shape)))
+    record = source.record.model_copy(update={"idle": (*source.record.idle, inside)})
+    source = replace(source, record=record)
+    assert source.unlearnt == (inside,)
+    with pytest.raises(Fault, match=r"never learnt.*METHOD\+rrkd or sp@embedding"):
+        export(Graph(source), ["pt2"], tmp_path, count=5)
+    with pytest.raises(Fault, match="to give its embedding"):
+        Graph(source, output="embedding")
+    assert list(tmp_path.iterdir()) == []
+    export(Graph(source), ["safetensors"], tmp_path, count=5)  # the bare weights are what they are
 
 
 def autoencoder() -> Source:
@@ -205,10 +236,96 @@ def test_somebody_elses_file_stays(tmp_path: Path) -> None:
 
 def test_other_weights_begin_another_list(tmp_path: Path) -> None:
     """What was exported of a student that is no more is not told of as this one's."""
-    export(Graph(autoencoder()), ["pt2"], tmp_path, count=8)
-    other = autoencoder()
-    manifest = export(Graph(other), ["safetensors"], tmp_path, count=8)
+    weights, folder = tmp_path / "student.safetensors", tmp_path / "export"
+    export(Graph(replace(autoencoder(), weights=weights)), ["pt2"], folder, count=8)
+    again = replace(autoencoder(), weights=weights)
+    manifest = export(Graph(again), ["safetensors"], folder, count=8)
     assert set(manifest.files) == {"student.safetensors"}
+
+
+def test_another_students_export_stays(tmp_path: Path) -> None:
+    export(Graph(autoencoder()), ["safetensors"], tmp_path, count=8)
+    before = (tmp_path / "student.safetensors").read_bytes()
+    with pytest.raises(Fault, match=r"the export of another student \(own\); choose another --out"):
+        export(Graph(autoencoder()), ["safetensors"], tmp_path, count=8)
+    assert (tmp_path / "student.safetensors").read_bytes() == before
+
+
+def test_what_a_killed_export_left_is_put_in_order(tmp_path: Path) -> None:
+    """It was ended between the two moves by which a folder takes the place of another."""
+    kept = tmp_path / ".export-12345678" / "before" / "timm"
+    kept.mkdir(parents=True)
+    (kept / "config.json").write_text("{}")
+    export(Graph(autoencoder()), ["safetensors"], tmp_path, count=8)
+    assert {each.name for each in tmp_path.iterdir()} == {
+        "export.json",
+        "student.safetensors",
+        "timm",
+    }
+    assert (tmp_path / "timm" / "config.json").read_text() == "{}"
+
+
+def test_one_export_at_a_time(tmp_path: Path) -> None:
+    with hold(tmp_path), pytest.raises(Fault, match="is being written by another process"):
+        export(Graph(autoencoder()), ["safetensors"], tmp_path, count=8)
+
+
+def test_an_earlier_folder_is_put_back(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("timm")
+    source = source_of(str(runs("timm")))
+    export(Graph(source), ["timm"], tmp_path, count=5)
+    real = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if Path(target) == tmp_path / "timm" and self.parent.name != "before":
+            raise OSError(28, "No space left on device")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(Fault, match="No space left"):
+        export(Graph(source), ["timm"], tmp_path, count=5)
+    assert {each.name for each in tmp_path.iterdir()} == {"timm", "export.json"}
+
+
+def test_one_command_writes_every_format(runs: Runs, tmp_path: Path) -> None:
+    """What only a graph can hold has no effect on the weights beside it."""
+    graph = Graph(source_of(str(runs("taught"))), "uint8", resized=True)
+    written = export(graph, ["safetensors", "pt2"], tmp_path, count=9).files
+    assert written["student.safetensors"].input == "normalised"
+    assert written["student.safetensors"].resized is None
+    assert written["student.pt2"].input == "uint8"
+    assert written["student.pt2"].resized is not None
+    network = torch.export.load(tmp_path / "student.pt2").module()
+    tall = (images(3, (1, 21, 17)) * 255).byte()
+    said = network(tall)
+    tall[..., :2, :], tall[..., 19:, :] = 0, 0  # outside the largest centred square
+    assert torch.equal(network(tall), said)
+
+
+def test_nothing_is_written_where_one_format_cannot_be(tmp_path: Path) -> None:
+    for names, message in (
+        (["pt2", "timm"], "networks of timm's"),
+        (["safetensors", "jpeg"], "no format 'jpeg'"),
+        ([], "no format was asked for: --to safetensors, onnx"),
+    ):
+        with pytest.raises(Fault, match=message):
+            export(Graph(autoencoder()), names, tmp_path, count=8)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_does_not_end_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's own writer would: from C++, where nothing catches it."""
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(Fault, match=r"cannot write .*No space left on device"):
+        export(Graph(autoencoder()), ["pt2"], tmp_path, count=8)
 
 
 class Branches(nn.Module):

@@ -4,6 +4,7 @@ import inspect
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from relatum.export import Graph, export, source_of
-from relatum.export.card import OWNED, Licences, card, known_licence
+from relatum.export.card import OWNED, Licences, card, known_licence, write_card
+from relatum.export.job import about
 from relatum.export.push import send, stage, token_of
 from relatum.types import Fault
 
@@ -87,6 +89,41 @@ def test_stale_exports_are_not_sent(runs: Runs, tmp_path: Path) -> None:
     source = source_of(str(runs("taught")))
     with pytest.raises(Fault, match="exported from other weights"):
         stage(source, tmp_path / "export", tmp_path / "staged", Licences())
+
+
+@pytest.mark.parametrize("name", ["../../secret.txt", "secret.txt"])
+def test_a_list_that_leads_elsewhere_is_not_sent(runs: Runs, tmp_path: Path, name: str) -> None:
+    """``export.json`` comes with a run, which may be somebody else's."""
+    source, folder = source_of(str(runs("taught"))), tmp_path / "run" / "export"
+    export(Graph(source), ["safetensors"], folder, count=5)
+    (folder / name).resolve().write_text("secret")
+    listed = json.loads((folder / "export.json").read_text())
+    listed["files"][name] = listed["files"]["student.safetensors"]
+    (folder / "export.json").write_text(json.dumps(listed))
+    with pytest.raises(Fault, match="no file that relatum export writes"):
+        stage(source, folder, tmp_path / "a" / "b" / "staged", Licences())
+    assert not [each for each in (tmp_path / "a").rglob("*") if each.is_file()]
+
+
+def test_links_are_not_followed(runs: Runs, tmp_path: Path) -> None:
+    source = source_of(str(runs("taught")))
+    export(Graph(source), ["safetensors"], tmp_path / "export", count=5)
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "export" / "student.safetensors").unlink()
+    (tmp_path / "export" / "student.safetensors").symlink_to(tmp_path / "secret")
+    with pytest.raises(Fault, match="is a symbolic link"):
+        stage(source, tmp_path / "export", tmp_path / "staged", Licences())
+
+
+def test_a_card_replaces_a_card_alone(runs: Runs, tmp_path: Path) -> None:
+    source = source_of(str(runs("taught")))
+    write_card(source, tmp_path, Licences())
+    write_card(source, tmp_path, Licences("mit"))
+    assert "license: mit" in (tmp_path / "README.md").read_text()
+    (tmp_path / "README.md").write_text("# Mine\n\nlibrary_name: relatum\n")
+    with pytest.raises(Fault, match="no card that relatum wrote"):
+        write_card(source, tmp_path, Licences())
+    assert (tmp_path / "README.md").read_text().startswith("# Mine")
 
 
 def test_the_token_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,3 +225,24 @@ def test_no_hub_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(hub, "HfApi", Nowhere)
     with pytest.raises(Fault, match="cannot be reached"):
         send(tmp_path, "me/student", "hf_x", private=False, update=False)
+
+
+def test_own_code_is_named_and_not_where_it_lies(runs: Runs) -> None:
+    source = source_of(str(runs("taught")))
+    record = source.record
+    assert record is not None
+    method, student = "/tmp/w w/loss.py:Mine@embedding", "/home/me/net.py:make"
+    recipe = record.recipe.model_copy(update={"method": method, "student": student})
+    teacher = record.teacher
+    assert teacher is not None
+    teacher = teacher.model_copy(update={"name": "/home/me/big.py:make"})
+    update = {"recipe": recipe, "label": method, "teacher": teacher}
+    source = replace(
+        source, name=student, record=record.model_copy(update=update), run=Path("gone")
+    )
+    text = card(source, None, Licences())
+    for place in ("/tmp", "/home", "w w"):
+        assert place not in text
+    for named in ("net.py:make on digits", "`loss.py:Mine@embedding`", "by big.py:make"):
+        assert named in text
+    assert about(Graph(source))["model"] == "net.py:make"

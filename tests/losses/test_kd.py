@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from relatum.losses import KD
+from relatum.types import Fault
 from tests.losses.numbers import randn
 
 
@@ -61,3 +62,9 @@ def test_certain_teacher() -> None:
     assert loss.item() == pytest.approx(math.log(2))
     assert student.grad is not None
     assert student.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("temperature", [float("inf"), 1e308, 1e-300, 0.0, float("nan")])
+def test_a_temperature_that_leaves_nothing_of_the_logits(temperature: float) -> None:
+    with pytest.raises(Fault, match=r"must be positive, from 0.001 to 10000, got"):
+        KD(temperature)

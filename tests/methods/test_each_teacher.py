@@ -55,6 +55,17 @@ def test_cosines_and_vectors_have_one_term_on_all(method: str) -> None:
     assert not [name for name in found if "@" in name]
 
 
+@pytest.mark.parametrize("method", ["ft", "ft=2+kd"])
+def test_stages_keep_what_they_have_in_common(method: str) -> None:
+    """FT's paraphraser learns in the first stage what the student is taught in the second."""
+    maps = Size((2, 4, 5, 5))
+    assert SETTING.teacher is not None
+    student, teacher = ({**each, "maps": maps} for each in (SETTING.student, SETTING.teacher))
+    first, second = stages(method, replace(SETTING, student=student, teacher=teacher))
+    paraphraser = first.objective.terms["paraphraser"].loss
+    assert any(each is paraphraser for each in second.objective.terms["ft"].loss.modules())
+
+
 def test_logits_have_one_term_on_all() -> None:
     assert set(terms("kd")) == {"ce", "kd"}
     assert set(terms("lp")) == {"ce", "lp@1", "lp@2", "soft"}

@@ -51,6 +51,19 @@ def test_timm_faults(name: str, message: str) -> None:
         create(name, channels=3, size=64, classes=7)
 
 
+def test_timm_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    timm = pytest.importorskip("timm")
+    with pytest.raises(Fault, match=r"timm/hf-hub:\.\./x/y cannot be had"):
+        create("timm/hf-hub:../x/y", channels=3, size=64, classes=7)
+
+    def refuse(name: str, **how: Any) -> nn.Module:
+        raise RuntimeError("download") from ConnectionError("no route")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(Fault, match=r"of timm/resnet18 could not be fetched .*MODEL@FILE"):
+        create("timm/resnet18:pretrained", channels=3, size=64, classes=7)
+
+
 def test_timm_networks_that_cannot_change_size(monkeypatch: pytest.MonkeyPatch) -> None:
     timm = pytest.importorskip("timm")
 

@@ -126,6 +126,24 @@ def test_weights_of_another_size_or_damaged(folder: Path, tmp_path: Path) -> Non
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(Fault, match="cannot be built"):
         create(f"hf/{tmp_path}:pretrained", **ASKED)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save({"weight": Path}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(Fault, match="a pickle of more than tensors") as caught:
+        create(f"hf/{tmp_path}:pretrained", **ASKED)
+    assert "\n" not in str(caught.value)
+    about = tmp_path / "preprocessor_config.json"
+    about.write_text(json.dumps({"image_mean": "abc", "image_std": [1, 1, 1]}))
+    with pytest.raises(Fault, match=r"preprocessor_config\.json cannot be read"):
+        published(f"hf/{tmp_path}")
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"hidden_size": "abc"}))
+    with pytest.raises(Fault, match="cannot be had"):
+        create(f"hf/{tmp_path}", **ASKED)
+
+
+def test_a_folder_by_its_plain_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert create(f"hf/{folder.name}:pretrained", **ASKED).num_classes == 7
 
 
 def test_without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,6 +154,7 @@ def test_an_unlabelled_run(tmp_path: Path, make: Make, save: Save, matrices: Mat
     save(tmp_path, record, **matrices(0, 0.3, teacher=True, labels=False))
     page = outline(tmp_path)
     assert "sp: CKA 0.900 (one run" in page.text
+    assert "by the cosine of their embeddings. Each method" in page.text
     assert "labels not used for training" in page.text
     assert "top-1" not in page.text
 

@@ -72,6 +72,18 @@ def test_one_seed_has_no_spread_and_says_so(make: Make) -> None:
     assert "interval" not in notes
 
 
+def test_neighbours_of_few_images_are_shared_by_chance(make: Make) -> None:
+    metrics = {"neighbours": 65.0, "gap_cosine": 0.1}
+    few, many = (
+        summarise([make("sp", 0, None, metrics=metrics, samples={"train": 90, "test": images})])
+        for images in (18, 360)
+    )
+    said = "Neighbours: of so few images 58.8 % are shared by chance."
+    assert said in few.notes()
+    assert said in few.notes(brief=True)  # they are what networks are compared by
+    assert not any("chance" in note for note in many.notes())
+
+
 def test_columns_that_no_student_fills_are_hidden(make: Make) -> None:
     records = [make("none", metrics={"knn": 90.0}), make("sp", metrics={"gap_cosine": 0.25})]
     headings = [column.heading for column in summarise(records).columns()]

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from relatum.bench import Cell
 from relatum.bench.rehearsal import rehearse
 from relatum.datasets import load
+from relatum.doctor.teacher import examine_teacher
 from relatum.recipes.recipe import Recipe
 from relatum.record import Record
 from relatum.run import run
@@ -123,13 +124,32 @@ def test_a_table_that_lacks_an_image_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_rows_of_zeros_are_counted_and_nothing_but_those_is_refused(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(len(load("digits").train), 6))
+    rows[[3, 5]] = 0
+    np.save(tmp_path / "some.npy", rows)
+    np.save(tmp_path / "all.npy", 0 * rows)
+    made = recipe.but(method="rrkd", teacher=f"table:{tmp_path / 'some.npy'}")
+    ready = prepare(made, CPU)
+    note = "the embedding of 2 of 1,438 training images in some.npy is zeros"
+    assert any(each.startswith(note) for each in ready.notes(made))
+    found = {each.check: each for each in examine_teacher(ready.pair, ready.sets)}
+    assert found["teacher's table"].level == "warning"
+    assert note in found["teacher's table"].text
+    with pytest.raises(Fault, match="embedding of all 1,438 training images is zeros"):
+        prepare(made.but(teacher=f"table:{tmp_path / 'all.npy'}"), CPU)
+
+
 @pytest.mark.parametrize(
     ("method", "wanted"),
     [
-        ("at", "the tap 'stages': the student has .*, the teacher embedding, output"),
+        ("at", "the tap 'stages': the student has .*, the teacher embedding; name one"),
         ("srrl", "teacher does not end in a linear layer"),
         ("kd", "the student gives 10 logits and the teacher an embedding"),
-        ("rrkd@maps", "the teacher embedding, output"),
+        ("rrkd@maps", "the teacher embedding; name one"),
+        ("rrkd@output", "both networks need the tap 'output'.*, the teacher embedding; name one"),
     ],
 )
 def test_methods_that_want_more_than_a_table_has_are_refused(

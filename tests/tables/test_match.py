@@ -49,6 +49,14 @@ def test_names_that_do_not_tell_apart_are_not_compared() -> None:
     assert found.notes == ("1 row matches no image, of the 4 in e.parquet",)
 
 
+def test_a_key_is_of_the_longest_name_alone() -> None:
+    nested = named(("a/0.jpg", "b/a/0.jpg"), ("c/1.jpg",))
+    found = match(keyed(("b/a/0.jpg", "a/0.jpg", "x/c/1.jpg")), nested)
+    assert found.train.tolist() == [1, 0]
+    assert found.test.tolist() == [2]
+    assert match(keyed(("b/a/0.jpg",)), nested).train.tolist() == [-1, 0]
+
+
 def test_a_key_that_is_there_twice_must_say_the_same() -> None:
     keys = ("train/a/1.jpg", "x/train/a/1.jpg")
     with pytest.raises(Fault, match=r"'train/a/1.jpg' is there twice, in rows 0 and 1"):

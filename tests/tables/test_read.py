@@ -90,6 +90,16 @@ def test_a_column_for_each_dimension(tmp_path: Path) -> None:
     assert table.keys.tolist() == [1, 0, 2, 3]
 
 
+def test_a_label_is_no_key(tmp_path: Path) -> None:
+    """One column of text is the key where it tells rows apart: numbers may count anything."""
+    labels = saved(tmp_path / "a.parquet", e=ROWS.tolist(), label=list("abba"), index=[1, 0, 2, 3])
+    found = opened(labels).keys
+    assert isinstance(found, torch.Tensor)
+    assert found.tolist() == [1, 0, 2, 3]
+    photos = saved(tmp_path / "b.parquet", e=ROWS.tolist(), photo=list("abcd"), id=[1, 2, 3, 4])
+    assert opened(photos).keys == tuple("abcd")
+
+
 def test_comma_separated(tmp_path: Path) -> None:
     lines = ["file,e0,e1", *(f"{name}.jpg,{place},0.5" for place, name in enumerate("abc"))]
     (tmp_path / "a.csv").write_text("\n".join(lines))
@@ -190,3 +200,87 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     after = opened(tmp_path / "a.npy")
     assert len(after) == 8
     assert after.sha256 != before.sha256
+
+
+@pytest.mark.parametrize(
+    ("head", "cells", "wanted"),
+    [
+        ("file_name", "1000 1001", ("1000", "1001")),
+        ("File_Name", "0001 0002", ("0001", "0002")),
+        ("path", "0001. 0002.", ("0001.", "0002.")),
+        ("file_name", "2024-01-03 2024-01-04", ("2024-01-03", "2024-01-04")),
+        ("id", "0001 0002", ("0001", "0002")),
+        ("id", "1 0", [1, 0]),
+        ("photo", "0001 0002", ("0001", "0002")),
+    ],
+)
+def test_file_names_of_a_csv_are_text_however_they_look(
+    head: str, cells: str, wanted: object, tmp_path: Path
+) -> None:
+    lines = [f"{head},e0,e1", *(f"{each},1,0.5" for each in cells.split())]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    keys = opened(tmp_path / "a.csv", "#key=photo" if head == "photo" else "").keys
+    assert (keys.tolist() if isinstance(keys, torch.Tensor) else keys) == wanted
+
+
+def test_a_csv_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    for text, said in (
+        ("file_name,e0,e1\na.jpg,1,2\nbé.jpg,1,2", "'file_name' holds text that is no UTF-8"),
+        ("fiché,e0,e1\na.jpg,1,2", "the names of its columns are no UTF-8; save it as UTF-8"),
+    ):
+        (tmp_path / "a.csv").write_bytes(text.encode("latin-1"))
+        with pytest.raises(Fault, match=said):
+            opened(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text("file_name,e0,e1\n1000,1,2\n,1,2")
+    with pytest.raises(Fault, match="row 1 has nothing in 'file_name'"):
+        opened(tmp_path / "b.csv")
+
+
+def test_what_is_called_like_a_key_and_is_none_is_not_passed_over(tmp_path: Path) -> None:
+    for number, (column, cells, said) in enumerate(
+        (
+            ("file_name", pa.array([b"a", b"b"]), "'file_name' holds binary; file names are UTF-8"),
+            ("index", pa.array([0.0, 1.0]), "'index' holds double; an index is whole numbers"),
+        )
+    ):
+        path = saved(tmp_path / f"{number}.parquet", **{column: cells, "e": [[1.0], [2.0]]})
+        with pytest.raises(Fault, match=said):
+            opened(path)
+    path = saved(tmp_path / "a.parquet", file_name=[7, 8], e=[[1.0], [2.0]])
+    assert opened(path).keys == ("7", "8")
+    path = saved(tmp_path / "b.parquet", image=pa.array([b"a", b"b"]), index=[1, 0], e=[[1.0]] * 2)
+    assert isinstance(opened(path).keys, torch.Tensor)
+    path = saved(tmp_path / "c.parquet", image=[[1.0], [2.0]])
+    assert opened(path).keys is None  # it is the embedding
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 3",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4611686018427), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807999, 3), }",
+    ],
+    ids=["cut", "huge", "beyond int64"],
+)
+def test_a_damaged_header_is_refused_in_a_line(header: str, tmp_path: Path) -> None:
+    text = header.encode() + b"\n"
+    start = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little")
+    (tmp_path / "a.npy").write_bytes(start + text)
+    with pytest.raises(Fault, match="no array of numbers"):
+        opened(tmp_path / "a.npy")
+
+
+def test_tensors_of_other_numbers_and_nested_names_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file({"x": torch.ones(2, 2).to(torch.float8_e4m3fn)}, path)
+    with pytest.raises(Fault, match=r"x holds torch\.float8_e4m3fn; wanted floats"):
+        opened(path)
+    save_file({"x": torch.ones(2, 2)}, path, {"names": "[" * 100_000})
+    with pytest.raises(Fault, match="is no JSON list of file names"):
+        opened(path)
+    save_file({"x": torch.ones(2, 2).to(torch.uint16)}, path)
+    assert opened(path).values["embedding"].dtype is torch.float32
+    with pytest.raises(Fault, match="has no NUL"):
+        opened(tmp_path / "a\0.npy")

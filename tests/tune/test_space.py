@@ -53,6 +53,8 @@ def test_what_is_tried_can_be_written_down() -> None:
         ("momentum=0.5..2", "momentum"),
         ("batch_size=1.5..4", "whole number"),
         ("batch_size=32|32", "there twice"),
+        ("epochs=0|1", "needs one epoch at least"),
+        ("epochs=0..4", "needs one epoch at least"),
         ("method=sp|kd", "says what is compared"),
         ("seed=1..4", "says what is compared"),
         ("rkd.weight=1..2", "it has sp, kd, ce"),

@@ -11,11 +11,12 @@ import torch
 
 from relatum.bench.pool import Died, Message, Result, Task
 from relatum.checkpoint import Interrupted, Stop
+from relatum.cli.trials import line_of
 from relatum.data import Resident
 from relatum.recipes.recipe import Recipe
 from relatum.tune.found import found
 from relatum.tune.space import dimensions
-from relatum.tune.study import Search, finished, search
+from relatum.tune.study import DATABASE, Search, address_of, finished, search
 from relatum.tune.trial import Tried, Trying
 from relatum.types import Fault
 
@@ -91,6 +92,27 @@ def test_it_finds_what_is_good(tmp_path: Path) -> None:
     assert set(done.mattered) == {"learning_rate", "kd.temperature"}
     chosen = {each.recipe.method for each in pool.seen}
     assert done.recipe.method in chosen
+
+
+def test_what_cuts_no_images_off_watches_none(tmp_path: Path) -> None:
+    watching = replace(wanted(1), recipe=RECIPE.but(watch=("knn",), best_by="knn"), metric="knn")
+    study = go(tmp_path, Pool(reached), watching)
+    recipe = found(watching, study, tmp_path, 0.0).recipe
+    assert (recipe.validation, recipe.watch, recipe.best_by) == (0.0, (), None)
+    recipe = found(watching, study, tmp_path, 0.1).recipe
+    assert (recipe.validation, recipe.watch, recipe.best_by) == (0.1, ("knn",), "knn")
+
+
+def test_what_was_given_up_is_not_told_as_finished() -> None:
+    study = optuna.create_study(direction="maximize")
+    trial = study.ask({"learning_rate": optuna.distributions.FloatDistribution(0.001, 1, log=True)})
+    trial.report(12.5, 1)
+    trial.set_user_attr("reason", "given up after epoch 1")
+    study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    search_for = replace(wanted(3), space=wanted(3).space[:1])
+    said = line_of(search_for, study.trials[0], study)
+    assert said.startswith("[1/3] trial 0 (learning_rate ")
+    assert said.endswith("): given up after epoch 1")
 
 
 def test_one_seed_searches_alike(tmp_path: Path) -> None:
@@ -230,3 +252,42 @@ def test_a_trial_looks_at_no_test_image(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(tried.values) == 2
     assert all(0 <= each <= 100 for each in tried.values)
     assert [path.name for path in tmp_path.iterdir()] == ["trial.json"]
+
+
+def test_what_is_watched_at_intervals_is_judged_then(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=3, samples=100, validation=0.1, batch_size=50)
+    recipe = recipe.but(watch=("knn",), best_by="knn", watch_every=2)
+    task = Trying(recipe, tmp_path, "knn", {})
+    tried = task(torch.device("cpu"), Stop(), lambda message: None).value
+    assert isinstance(tried, Tried)
+    assert tried.kind == "done", tried.trace
+    assert len(tried.values) == 2  # after the second epoch, and the last
+    often = replace(task, recipe=recipe.but(watch_every=1))
+    every = often(torch.device("cpu"), Stop(), lambda message: None).value
+    assert isinstance(every, Tried)
+    assert tried.values == every.values[1:]
+
+
+def test_a_database_that_does_not_open_fails_the_trial_alone(tmp_path: Path) -> None:
+    nowhere = f"sqlite:///{tmp_path}/nowhere/study.db"
+    task = Trying(Recipe(validation=0.1), tmp_path, "top1", {}, pruned=(nowhere, "name", 0))
+    tried = task(torch.device("cpu"), Stop(), lambda message: None).value
+    assert isinstance(tried, Tried)
+    assert tried.kind == "failed"
+    assert "cannot be opened" in tried.reason
+    assert (tmp_path / "trial.json").exists()
+
+
+@pytest.mark.parametrize("name", ["plain", "a b#c", "a?b=c", "50%25"])
+def test_the_database_lies_in_the_folder_or_its_name_is_refused(name: str, tmp_path: Path) -> None:
+    from relatum.tune.storage import opened
+
+    out = tmp_path / name
+    out.mkdir()
+    try:
+        address = address_of(out)
+    except Fault:  # of a SQLAlchemy that does not quote them
+        assert set(name) & set("?%")
+        return
+    opened(address)
+    assert (out / DATABASE).is_file()

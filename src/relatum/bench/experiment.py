@@ -41,6 +41,11 @@ class Cell:
     teacher: str | None = None
     track: tuple[str, ...] = ()
 
+    @property
+    def source(self) -> str:
+        """Where its teacher lies; empty for those that have none. A folder's name may have an @."""
+        return (self.recipe.teacher or "").removeprefix(f"{self.teacher}@")
+
 
 def of_one_size(cells: Sequence[Cell]) -> list[Cell]:
     """The same runs, with images of one size where that is not said and their networks differ."""
@@ -81,8 +86,7 @@ def run_all(
     for cell in cells:
         if stop is not None:
             stop.check()
-        place = (cell.recipe.teacher or "").rpartition("@")[2]
-        if place in {str(out / each.cell.folder) for each in failures}:
+        if cell.source in {str(out / each.cell.folder) for each in failures}:
             failures.append(Failure(cell, "its teacher failed"))
             continue
         try:

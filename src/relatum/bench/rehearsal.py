@@ -49,7 +49,8 @@ def rehearse(
     """
     models = {str(out / cell.folder): cell.recipe.student for cell in cells}
     seen: set[str] = set()
-    for cell in cells:
+    # the student alone comes last: a method that the pair cannot have is refused before it is built
+    for cell in sorted(cells, key=lambda each: each.recipe.method == "none"):
         if cell.label in seen or (not afresh and (out / cell.folder / NAME).exists()):
             continue
         seen.add(cell.label)
@@ -65,8 +66,8 @@ def stand_ins(cells: Sequence[Cell], out: Path) -> dict[str, str]:
 
 def _stand_in(cell: Cell, models: dict[str, str], afresh: bool = False) -> str | None:
     """The network that takes the place of a teacher of the experiment's own, not yet trained."""
-    place = (cell.recipe.teacher or "").rpartition("@")[2]
-    return models.get(place) if afresh or not (Path(place) / NAME).exists() else None
+    there = (Path(cell.source) / NAME).exists()
+    return models.get(cell.source) if afresh or not there else None
 
 
 def _build(cell: Cell, device: torch.device, download: bool, stand_in: str | None) -> None:

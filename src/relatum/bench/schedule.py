@@ -134,7 +134,7 @@ class _Job:
         A teacher all of whose students are refused is not trained, and no cell any more.
         """
         progress = self.progress
-        able = {_source(cell) for cell in cells if cell.folder not in unable}
+        able = {cell.source for cell in cells if cell.folder not in unable}
         for cell in cells:
             if cell.folder in before:
                 progress.took(cell, before[cell.folder].seconds)
@@ -174,10 +174,10 @@ class _Job:
         """
         ready: list[Cell] = []
         for cell in [*self.progress.waiting]:
-            if _source(cell) in self._lost:
+            if cell.source in self._lost:
                 self.progress.waiting.remove(cell)
                 self._fail(cell, ORPHANED)
-            elif _source(cell) not in self._pending:
+            elif cell.source not in self._pending:
                 ready.append(cell)
         if not ready:
             return ()
@@ -276,8 +276,3 @@ def _settled(result: Result) -> bool:
     assert isinstance(result.value, Outcome)
     kind = result.value.kind
     return kind == "done" or (kind == "failed" and not result.unsound)
-
-
-def _source(cell: Cell) -> str:
-    """Where its teacher lies; empty for those that have none."""
-    return (cell.recipe.teacher or "").rpartition("@")[2]

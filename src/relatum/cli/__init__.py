@@ -150,5 +150,7 @@ def _refuse(text: str, code: int = 2) -> int:
         from relatum.launch import wait_for_first
 
         wait_for_first()
-    print(f"relatum: {' '.join(text.split())}", file=sys.stderr)
+    line = " ".join(text.split())  # a file's name may hold what moves or colours a terminal
+    line = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in line)
+    print(f"relatum: {line}", file=sys.stderr)
     return code

@@ -8,6 +8,8 @@ import typer
 from relatum.cli import options, profiling, tracking
 
 if TYPE_CHECKING:
+    from torch import device
+
     from relatum.bench import Cell, Failure
     from relatum.record import Record
 
@@ -103,6 +105,9 @@ def distill(
             folder = out or Path("runs") / f"{cells[0].label}-again"
         else:
             cells = _cells(made, changes, shared, numbers, folder, download)
+            source = context.get_parameter_source("method")
+            if source is not None and source.name == "DEFAULT":
+                cells = _able(cells, folder, company, place, download)
         cells = tracking.logged(cells, track)
         train = context.obj or options.train  # doctor looks at the runs instead
         records, failures = train(
@@ -185,6 +190,19 @@ def _cells(
                 recipe = recipe.but(balance=None)
             cells.append(Cell(f"{folder_of(name)}/seed-{number}", name, recipe))
     return of_one_size(cells)
+
+
+def _able(
+    cells: "list[Cell]", out: Path, company: options.Company, device: "device", download: bool
+) -> "list[Cell]":
+    """Without those of the usual methods that the pair cannot have; says which."""
+    from relatum.bench.serving import serving
+
+    kept, unable = serving(cells, out, device=device, download=download)
+    if company.first:
+        for label, why in unable.items():
+            typer.echo(f"{label} is left out: {why.partition(';')[0]}", err=True)
+    return kept
 
 
 def _begins_anew(teacher: str) -> bool:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,8 @@ def doctor(context: typer.Context, json: Path | None = None, **options: Any) -> 
     no file written, but for --json. Exit code 2 says that there is a problem, and not only a
     warning.
     """
+    if json is not None:
+        _check_place(json)
     examination = _Examination()
     # what distill does once it knows its runs: they are looked at instead
     context.obj = examination.look
@@ -89,6 +92,17 @@ class _Examination:
 
         found = [asdict(each) for each in self.findings]
         write(path, json.dumps(found, indent=1, ensure_ascii=False).encode())
+
+
+def _check_place(path: Path) -> None:
+    """Refuse a file that cannot be written, before there is anything to write."""
+    from relatum.faults import Fault
+
+    if path.is_dir() or not path.name:
+        raise Fault(f"--json wants a file to write, and {path} is a folder")
+    near = next(each for each in path.absolute().parents if each.exists())
+    if not (near.is_dir() and os.access(near, os.W_OK)):
+        raise Fault(f"--json {path} cannot be written: no file can be made in {near}")
 
 
 def _line(found: "Finding") -> Any:

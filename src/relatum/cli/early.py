@@ -6,6 +6,7 @@ serves a pair, whether a device is there) is refused where it is known.
 
 import os
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,19 @@ def _model(text: str) -> None:
 
     named = text in known()["models"] or set(text) & set("/:(@")
     if not named and not Path(text).exists():
+        if _in_timm(text):
+            raise Fault(f"no model is called {text!r} here; timm has one: timm/{text}")
         raise Fault(unknown_model(text, known()["models"]))
+
+
+def _in_timm(name: str) -> bool:
+    """Whether timm's files define a model of this name; timm itself imports torch, for seconds."""
+    spec = find_spec("timm") if name.isidentifier() else None
+    if spec is None or spec.origin is None:
+        return False
+    begin = f"@register_model\ndef {name}("
+    files = Path(spec.origin).parent.glob("models/*.py")
+    return any(begin in each.read_text(encoding="utf-8", errors="replace") for each in files)
 
 
 def _teacher(text: str) -> None:

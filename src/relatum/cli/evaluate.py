@@ -10,7 +10,9 @@ from relatum.cli import options
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    run: Annotated[
+        str, typer.Argument(help="A run's folder; MODEL@FOLDER, where its networks are own code.")
+    ],
     data: Annotated[str | None, typer.Option("--data", help="Another set than the run's.")] = None,
     probe: Annotated[
         str, typer.Option(help="Also ask the frozen embedding: linear,knn,retrieval.")
@@ -26,8 +28,10 @@ def evaluate(
     """Measure the student of a finished run on the test images, beside its teacher."""
     from relatum.run.again import evaluate_again
 
+    folder, own_code = _named(run)
     found = evaluate_again(
-        run,
+        folder,
+        own_code=own_code,
         dataset=data,
         data_root=data_root,
         probes=tuple(each.strip() for each in probe.split(",") if each.strip()),
@@ -41,3 +45,11 @@ def evaluate(
     width = max(map(len, found), default=0)
     for name, value in found.items():
         typer.echo(f"{name:<{width}}  {value:.4f}")
+
+
+def _named(text: str) -> tuple[Path, tuple[str, ...]]:
+    """The folder of a run, and the own code that stands before it: ``net.py:make@FOLDER``."""
+    code, at, place = text.partition("@")
+    if not at or ":" not in code or Path(text).exists():
+        return Path(text), ()
+    return Path(place), tuple(each.strip() for each in code.split(","))

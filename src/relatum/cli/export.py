@@ -67,6 +67,9 @@ def export(
     """Write a trained student as a file that others run, and compare it with the student."""
     from relatum.export import FORMATS, Graph, source_of
     from relatum.export import export as write
+    from relatum.export.card import Licences, write_card
+    from relatum.export.card_text import place
+    from relatum.export.weights_file import unheld
     from relatum.types import Fault
 
     names = names_of(formats)
@@ -76,17 +79,22 @@ def export(
     if card and source.record is None:
         raise Fault(f"--card tells of a run, and {run} is none: give a run's folder")
     folder = out or folder_of(source)
+    if card:
+        place(folder)
     graph = Graph(source, input, output, resize, fixed)  # type: ignore[arg-type]
     manifest = write(graph, names, folder, count=images)
     for name in names:
         typer.echo(_line(manifest, FORMATS[name].file, folder))
-    if source.untaught and output == "auto":
+    bare = [name for name in names if FORMATS[name].bare]
+    if bare and (ignored := unheld(graph)):
+        typer.echo(
+            f"{' and '.join(bare)}: the weights alone, without {' and '.join(ignored)}", err=True
+        )
+    if source.untaught and output == "auto" and len(bare) < len(names):
         typer.echo("it gives the embedding: nothing taught this student to classify", err=True)
     if latency:
         _time(source, folder)
     if card:
-        from relatum.export.card import Licences, write_card
-
         typer.echo(f"card: {write_card(source, folder, Licences(license, teacher_license))}")
 
 

@@ -22,7 +22,7 @@ def line_of(wanted: "Search", trial: "FrozenTrial", study: "Study") -> str:
 
     tried = ", ".join(f"{name} {value}" for name, value in wanted.rounded(trial.params).items())
     count = f"[{len(finished(study))}/{wanted.trials}]"
-    if trial.value is None:
+    if trial.state.name != "COMPLETE":  # one that was given up has a value too: its last
         why = trial.user_attrs.get("reason", trial.state.name.lower())
         again = "; it is tried again" if "died" in trial.user_attrs else ""
         return f"{count} trial {trial.number} ({tried}): {why}{again}"

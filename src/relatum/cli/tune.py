@@ -86,7 +86,7 @@ def tune(
     """
     from relatum.checkpoint import stop_on_signals
     from relatum.run.lock import hold
-    from relatum.tune.claim import claim
+    from relatum.tune.claim import claim, clear
     from relatum.tune.storage import optuna
     from relatum.types import Fault
 
@@ -114,7 +114,9 @@ def tune(
     with stop_on_signals() as stop, hold(folder):
         claim(folder, resume, overwrite)
         wanted = asked.search(base, search, trials, prune, storage, place, download)
-        asked.teach(folder, place, download, stop)
+        if overwrite:  # now that the new search is seen to be possible
+            clear(folder)
+        asked.teach(folder, place, download, stop, overwrite)
         cut = f"{base.validation:.0%} of the training images are cut off to choose by"
         study = searched(wanted, folder, workers, place, stop, "" if whole else cut)
         conclude(wanted, study, folder, base.validation if whole else 0.0)
@@ -188,6 +190,7 @@ class _Asked:
         from relatum.run.watch import better, chosen_by
         from relatum.tune.space import applied, dimensions
         from relatum.tune.study import Search
+        from relatum.tune.trial import check
         from relatum.types import Fault
 
         if not base.validation:
@@ -202,21 +205,23 @@ class _Asked:
             ready = prepare(tried.but(cache=None), device, download, stand_in)
             for stage in ready.stages:
                 ready.distiller(stage)
+            check(tried, ready)
             metric = chosen_by(ready.pair.setting, base)
-        direction = "maximize" if better(metric, 1.0, 0.0) else "minimize"
         return Search(
             recipe=base,
             space=space,
             metric=metric,
-            direction="maximize" if direction == "maximize" else "minimize",
+            direction="maximize" if better(metric, 1.0, 0.0) else "minimize",
             trials=trials,
             seed=self._seed,
             prune=prune,
             storage=storage,
         )
 
-    def teach(self, out: Path, device: "torch.device", download: bool, stop: "Stop") -> None:
-        """Train the teacher, where none was given; a finished one is only read."""
+    def teach(
+        self, out: Path, device: "torch.device", download: bool, stop: "Stop", overwrite: bool
+    ) -> None:
+        """Train the teacher, where none was given; a finished one is only read, or replaced."""
         if self._teaching is None:
             return
         from relatum.cli.display import shown
@@ -229,6 +234,7 @@ class _Asked:
                 label="teacher",
                 device=device,
                 resume=True,
+                overwrite=overwrite,
                 download=download,
                 stop=stop,
                 display=display,

@@ -9,7 +9,7 @@ from relatum.datasets.dataset import Dataset
 from relatum.datasets.decoded import cache
 from relatum.datasets.own import SIZE, Reading
 from relatum.datasets.room import Memory
-from relatum.spelling import own_set, unknown_set
+from relatum.spelling import own_set, path_of, unknown_set
 from relatum.types import Fault
 
 __all__ = ["DATASETS", "Dataset", "load"]
@@ -86,6 +86,8 @@ def load(
 
 def _own(kind: str, text: str, reading: Reading, download: bool) -> Dataset:
     """A user's own images."""
+    if not (text if kind == "folder" else text.partition("#")[0]).strip():
+        raise Fault(f"'{kind}:{text}' does not say where the images are; wanted {kind}:PATH")
     if kind == "table":
         from relatum.datasets import table
 
@@ -98,11 +100,11 @@ def _own(kind: str, text: str, reading: Reading, download: bool) -> Dataset:
         from relatum.datasets import hugging_face
 
         return hugging_face.load(text, reading, download)
-    return folder.load(Path(text).expanduser(), reading=reading)
+    return folder.load(path_of(text), reading=reading)
 
 
 def _root(root: Path | None) -> Path:
     if root is None:
         named = os.environ.get("RELATUM_DATA")
         root = Path(named) if named else cache()
-    return Path(root).expanduser()
+    return path_of(str(root))

@@ -58,8 +58,9 @@ def fingerprint_of(files: Iterable[Path]) -> str:
     for path in files:
         try:
             status = path.stat()
-        except OSError as error:
-            seen.update(os.fsencode(path) + f"\0{error.strerror}\n".encode())
+        except (OSError, ValueError) as error:  # the latter of a name with a null byte in it
+            said = error.strerror if isinstance(error, OSError) else error
+            seen.update(os.fsencode(path) + f"\0{said}\n".encode())
             continue
         size_and_time = f"\0{status.st_size}\0{status.st_mtime_ns}\n"
         seen.update(os.fsencode(path) + size_and_time.encode())

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from relatum.datasets.dataset import Dataset
-from relatum.datasets.own import Part, Reading, dataset_of
+from relatum.datasets.own import HELD, Part, Reading, dataset_of
+from relatum.spelling import path_of
 from relatum.types import Fault, first_line
 
 TESTS = ("test", "validation", "valid", "val")
@@ -55,7 +56,8 @@ def load(text: str, reading: Reading, download: bool = False) -> Dataset:
     The column of images and that of classes are found by what ``datasets`` says they are
     (``Image``, ``ClassLabel``); the first of each is taken. A column ``label`` of numbers or texts
     does for classes. The training part is the split ``train``, the test part ``test`` or
-    ``validation``; without one a fifth of the training part is held back.
+    ``validation``; without one a fifth of the training part is held back. Classes of -1 or none
+    at all, as in tests that are judged elsewhere, are no labels: such a split is passed over.
 
     Args:
         text: the name or path, and behind ``#`` the configuration, where there are several.
@@ -63,18 +65,27 @@ def load(text: str, reading: Reading, download: bool = False) -> Dataset:
         download: fetch what is not here; nothing is fetched otherwise.
 
     Raises:
-        Fault: ``datasets`` is not installed, the set is not here, or it has no images.
+        Fault: ``datasets`` is not installed, the set is not here, it has no images, or some of
+            them have a class and others none, or one that its column does not name.
     """
     source, _, config = text.partition("#")
     splits = _opened(source, config or None, download)
     if "train" not in splits and len(splits) > 1:
         raise Fault(f"hf:{text}: has no split 'train'; there are {', '.join(splits)}")
     first = "train" if "train" in splits else next(iter(splits))
-    test = next((each for each in TESTS if each in splits and each != first), None)
     image, label = _columns(text, splits[first])
     train = _part(text, first, splits[first], image, label)
-    judged = None if test is None else _part(text, test, splits[test], image, label)
-    note = f"test part: the split {test!r}" if test else ""
+    tests = {
+        each: _part(text, each, splits[each], image, label)
+        for each in TESTS
+        if each in splits and each != first
+    }
+    usable = [each for each, part in tests.items() if part.labels or not train.labels]
+    judged = tests[usable[0]] if usable else None
+    note = f"test part: the split {usable[0]!r}" if usable else HELD
+    if label:
+        bare = [each for each, part in {first: train, **tests}.items() if not part.labels]
+        note += "".join(f"; the split {each!r} has no labels" for each in bare)
     classes = _classes(splits[first], label) if label else None
     return dataset_of(f"hf:{text}", train, judged, reading, classes=classes, note=note)
 
@@ -87,7 +98,7 @@ def _opened(source: str, config: str | None, download: bool) -> dict[str, Any]:
         raise Fault(
             f"hf:{source} is read by the datasets package: pip install 'relatum[datasets]'"
         ) from error
-    path = Path(source).expanduser()
+    path = path_of(source)
     with _quiet(source, download):
         if path.is_dir() and any((path / name).is_file() for name in SAVED):
             found: Any = datasets.load_from_disk(str(path))
@@ -120,7 +131,7 @@ def _quiet(source: str, download: bool) -> Iterator[None]:
         raise
     # what a hub, a builder and Arrow may raise has no common name
     except Exception as error:
-        here = Path(source).expanduser().exists()
+        here = path_of(source).exists()
         way = "mend it" if here or download else "run again with --download"
         raise Fault(f"hf:{source} cannot be loaded ({first_line(error)}); {way}") from error
     finally:
@@ -154,18 +165,35 @@ def _classes(rows: Any, label: str) -> Sequence[str] | None:
     return None if names is None else [str(each) for each in names]
 
 
+def _labels(name: str, split: str, rows: Any, label: str) -> list[str] | None:
+    """The class of each image, or ``None`` if none has one: -1 on the hub, or nothing."""
+    numbers = rows[label][:] if not isinstance(rows[label], list) else rows[label]
+    names = _classes(rows, label)
+    lacking = sum(each is None or each == -1 for each in numbers)
+    if lacking == len(numbers):
+        return None
+    if lacking:
+        raise Fault(
+            f"{name}: {lacking:,} of {len(numbers):,} images of the split {split!r} have no"
+            f" {label}; leave them out"
+        )
+    if names is None:
+        return [str(each) for each in numbers]
+    for row, each in enumerate(numbers):
+        if not 0 <= each < len(names):
+            raise Fault(
+                f"{name}: image {row:,} of the split {split!r} has the class {each}, and its column"
+                f" {label!r} names {len(names)}, from 0 on; mend that"
+            )
+    return [names[each] for each in numbers]
+
+
 def _part(text: str, split: str, rows: Any, image: str, label: str | None) -> Part:
     from datasets import Image
 
     if rows._indices is not None:
         rows = rows.flatten_indices()
-    labels: list[str] | None = None
-    if label is not None:
-        numbers = rows[label][:] if not isinstance(rows[label], list) else rows[label]
-        names = _classes(rows, label)
-        if any(each is None or each == -1 for each in numbers):
-            raise Fault(f"hf:{text}: images of the split {split!r} have no {label}; leave them out")
-        labels = [str(each) if names is None else names[each] for each in numbers]
+    labels = None if label is None else _labels(f"hf:{text}", split, rows, label)
     plain = rows.cast_column(image, Image(decode=False)).select_columns([image])
     width = len(str(len(plain)))
     cells = Cells(

@@ -18,6 +18,7 @@ from relatum.types import Fault
 
 SIZE = 64
 HELD_BACK = 0.2
+HELD = "test part: a fifth held back, always the same"
 SEED = 0
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's, which pretrained networks want."""
@@ -123,7 +124,7 @@ def dataset_of(
                 " name a test part"
             )
         sets = list(cut(sets[0], HELD_BACK, SEED))
-        note = note or "test part: a fifth held back, always the same"
+        note = note or HELD
     if hold:
         note = f"{note}; held in memory"
     else:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from relatum.datasets.picture import FORMATS
 from relatum.types import Fault, first_line
 
 AGAIN = "delete it and fetch it again"
@@ -75,7 +76,7 @@ def _table(path: Path, column: str) -> Any:
 
 def _pixels(path: Path, row: int, cell: Any, side: int) -> Tensor:
     try:
-        with Image.open(io.BytesIO(cell["bytes"])) as image:
+        with Image.open(io.BytesIO(cell["bytes"]), formats=FORMATS) as image:
             pixels = torch.from_numpy(np.array(image))
     # Pillow's decoders raise whatever they like at damaged bytes.
     except Exception as error:

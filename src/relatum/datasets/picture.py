@@ -1,5 +1,6 @@
 """Pictures out of the wild, whatever their format, to squares of bytes."""
 
+import errno
 import io
 import os
 import re
@@ -14,6 +15,10 @@ from torch import Tensor
 from relatum.types import Fault, first_line
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""What these extensions promise, and no more: a file's format is told by its bytes, and of the
+others that Pillow knows, EPS is decoded by a program that it starts (Ghostscript). A telephone's
+JPEG of several pictures (MPO) is opened as JPEG."""
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 """Pillow's modes of greyscale with more than eight bits."""
 
@@ -52,7 +57,8 @@ def picture(file: Path | bytes, size: int, name: str = "") -> UInt8[Tensor, "3 s
     try:
         if (len(file) if isinstance(file, bytes) else file.stat().st_size) == 0:
             raise ValueError("an empty file")
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+        opened = io.BytesIO(file) if isinstance(file, bytes) else file
+        with Image.open(opened, formats=FORMATS) as image:
             # A JPEG is decoded smaller when that is still four times as fine as needed.
             image.draft(None, (4 * size, 4 * size))
             return _square(_coloured(ImageOps.exif_transpose(image)), size)
@@ -67,7 +73,8 @@ def picture(file: Path | bytes, size: int, name: str = "") -> UInt8[Tensor, "3 s
 
 def _reason(file: Path | bytes, error: Exception) -> str:
     if isinstance(file, Path) and isinstance(error, OSError) and error.errno is not None:
-        if file.is_symlink() and not file.exists():
+        # only then: of a name that is too long it cannot be asked either
+        if error.errno in (errno.ENOENT, errno.ELOOP) and file.is_symlink():
             return "a link that leads nowhere"
         return (error.strerror or "cannot be read").lower()
     if isinstance(error, UnidentifiedImageError):

@@ -3,7 +3,7 @@
 import json
 import re
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from glob import glob
 from itertools import chain
@@ -17,6 +17,7 @@ from relatum.datasets.dataset import Dataset
 from relatum.datasets.decoded import fingerprint_of, kept
 from relatum.datasets.own import Part, Reading, dataset_of
 from relatum.datasets.picture import EXTENSIONS, shown
+from relatum.spelling import path_of
 from relatum.types import Fault, first_line
 
 STREAMS = ("pipe:", "http:", "https:", "s3:", "gs:", "hdfs:", "file:")
@@ -99,14 +100,18 @@ def expanded(pattern: str) -> list[str]:
     if brace is None:
         return [pattern]
     before, after = pattern[: brace.start()], pattern[brace.end() :]
-    if span := re.fullmatch(r"(\d+)\.\.(\d+)", brace[1]):
+    if span := re.fullmatch(r"(\d{1,18})\.\.(\d{1,18})", brace[1]):
         first, last = int(span[1]), int(span[2])
-        if not 0 <= last - first < MOST:
+        if last < first:
             raise Fault(f"{pattern}: {brace[0]} goes from the first number to the last, got that")
+        if last - first >= MOST:
+            raise Fault(f"{pattern}: {brace[0]} stands for more than {MOST:,} shards")
         inside = [f"{each:0{len(span[1])}d}" for each in range(first, last + 1)]
     else:
         inside = brace[1].split(",")
     rest = expanded(after)
+    if len(inside) * len(rest) > MOST:
+        raise Fault(f"{pattern}: these braces stand for more than {MOST:,} shards")
     return [f"{before}{each}{end}" for each in inside for end in rest]
 
 
@@ -117,19 +122,25 @@ def _shards(pattern: str) -> tuple[Path, ...]:
             " another order; put the shards on a disk"
         )
     found: list[Path] = []
-    for each in map(str, map(Path.expanduser, map(Path, expanded(pattern)))):
-        here = sorted(glob(each)) if "*" in each or "?" in each else [each]
-        found += map(Path, here)
+    for each in map(str, map(path_of, expanded(pattern))):
+        here = [Path(each)]
+        if "*" in each or "?" in each:
+            here = [Path(one) for one in sorted(glob(each))]
+        for path in here:
+            _check_there(path)
+        found += here
     if not found:
         raise Fault(f"{pattern}: there are no such shards")
-    for path in found:
-        if not path.is_file():
-            raise Fault(
-                f"{path}: is no file; shards are plain tar files on a disk (no folders, no pipes)"
-                if path.exists()
-                else f"{path}: this shard is missing; put it there, or name those that are"
-            )
     return tuple(found)
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise Fault(
+            f"{path}: is no file; shards are plain tar files on a disk (no folders, no pipes)"
+            if path.exists()
+            else f"{path}: this shard is missing; put it there, or name those that are"
+        )
 
 
 def _part(pattern: str) -> Part:
@@ -170,21 +181,42 @@ def _samples(number: int, shard: Path) -> Iterator[Sample]:
     """The samples of an archive."""
     try:
         with tarfile.open(shard, "r:") as archive:
-            for key, group in _grouped(archive):
+            for key, group in _grouped(shard, archive):
                 yield from _sample(number, shard, archive, key, group)
+            _check_end(shard, archive.offset)
     except (tarfile.TarError, OSError, EOFError) as error:
         hint = "; unpack it: it is compressed" if _compressed(shard) else ""
         raise Fault(f"{shard}: is no plain tar archive ({first_line(error)}){hint}") from error
 
 
-def _grouped(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:
+def _check_end(shard: Path, place: int) -> None:
+    """Refuse an archive whose members end at what is no end: tarfile stops there silently."""
+    with shard.open("rb") as file:
+        file.seek(place)
+        if any(file.read(tarfile.BLOCKSIZE)):
+            raise Fault(f"{shard}: is damaged from byte {place:,} on; pack it anew")
+
+
+def _grouped(
+    shard: Path, archive: tarfile.TarFile
+) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:
     """The files of each sample, which lie beside each other, by what follows the first dot."""
     key: str | None = None
     group: dict[str, tarfile.TarInfo] = {}
     for member in archive:
         folder, slash, name = member.name.rpartition("/")
         stem, _, end = name.partition(".")
-        if not member.isfile() or not stem:
+        # at once: tarfile would look for the next member at or before this one
+        if member.size < 0:
+            raise Fault(f"{shard}: {shown(member.name)} is damaged: it has {member.size:,} bytes")
+        if not stem:
+            continue
+        if (member.islnk() or member.issym()) and _is_read(end):
+            raise Fault(
+                f"{shard}: {shown(member.name)} is stored as a link; pack the files themselves"
+                " (tar --dereference --hard-dereference)"
+            )
+        if not member.isfile():
             continue
         if folder + slash + stem != key:
             if key is not None:
@@ -195,6 +227,15 @@ def _grouped(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, tarfile.
         yield key, group
 
 
+def _is_read(end: str) -> bool:
+    """Whether a file with this behind its first dot is an image, or says an image's class."""
+    return end.lower() in ("cls", "json") or _is_image(end.lower())
+
+
+def _is_image(end: str) -> bool:
+    return f".{end.rpartition('.')[2]}" in EXTENSIONS
+
+
 def _sample(
     number: int,
     shard: Path,
@@ -202,7 +243,7 @@ def _sample(
     key: str,
     group: Mapping[str, tarfile.TarInfo],
 ) -> Iterator[Sample]:
-    image = next((end for end in group if f".{end.rpartition('.')[2]}" in EXTENSIONS), None)
+    image = next(filter(_is_image, group), None)
     if image is None:
         return
     member = group[image]
@@ -225,12 +266,20 @@ def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
 def _class_of(shard: Path, name: str, text: str) -> str | None:
     try:
         about: Any = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise Fault(f"{shard}: {name} is no JSON ({error.msg})") from error
+    # a number of thousands of digits and brackets in brackets are JSON, and still not read
+    except (ValueError, RecursionError) as error:
+        raise Fault(f"{shard}: {shown(name)} is no JSON ({first_line(error)})") from error
     if not isinstance(about, dict):
         return None
-    found: Sequence[Any] = [about[each] for each in CLASS_KEYS if each in about]
-    return str(found[0]) if found and isinstance(found[0], str | int) else None
+    key = next((each for each in CLASS_KEYS if each in about), None)
+    if key is None or about[key] is None:
+        return None
+    if not isinstance(about[key], str | int):
+        raise Fault(
+            f"{shard}: {shown(name)} has {about[key]!r:.60} as its {key}; wanted a text or a whole"
+            " number, or null where there is none"
+        )
+    return str(about[key])
 
 
 def _compressed(shard: Path) -> bool:

@@ -1,6 +1,7 @@
 """A table of images: one row a file, with its class and its part where there are any."""
 
 import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from relatum.datasets.dataset import Dataset
 from relatum.datasets.originals import Files
 from relatum.datasets.own import Part, Reading, dataset_of
+from relatum.spelling import path_of
 from relatum.types import Fault, first_line
 
 COLUMNS = {
@@ -59,11 +61,11 @@ def load(text: str, reading: Reading) -> Dataset:
 
 
 def _parse(text: str) -> tuple[Path, Mapping[str, str]]:
-    path = Path(text).expanduser()
+    path = path_of(text)
     asked: dict[str, str] = {}
     if not path.exists() and "#" in text:
         file, _, named = text.rpartition("#")
-        path = Path(file).expanduser()
+        path = path_of(file)
         for each in named.split(","):
             role, equals, column = each.partition("=")
             if not equals or role.strip() not in COLUMNS:
@@ -99,10 +101,18 @@ def _csv(path: Path) -> dict[str, Column]:
     if not rows:
         return {}
     names = [each.strip() for each in rows[0]]
+    _check_names(path, names)
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(names):
             raise Fault(f"{path}: row {number} has {len(row)} columns, the first has {len(names)}")
     return {name: [row[place].strip() for row in rows[1:]] for place, name in enumerate(names)}
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    """Refuse two columns of one name. Those without one nobody can ask for."""
+    twice = [each for each, count in Counter(names).items() if each and count > 1]
+    if twice:
+        raise Fault(f"{path}: two columns are called {twice[0]!r}; rename one or leave it out")
 
 
 def _parquet(path: Path) -> dict[str, Column]:
@@ -118,6 +128,7 @@ def _parquet(path: Path) -> dict[str, Column]:
                     f" lists files: name it hf:{path}"
                 )
             plain.append(each.name)
+        _check_names(path, plain)
         table: Any = parquet.read_table(path, columns=plain)
     except arrow.ArrowException as error:
         raise Fault(f"{path}: damaged Parquet ({first_line(error)})") from error
@@ -190,6 +201,6 @@ def _part(
     path: Path, place: int, rows: Sequence[int], images: Column, labels: Column | None
 ) -> Part:
     top = path.parent
-    files = tuple(top / Path(images[row]).expanduser() for row in rows)
+    files = tuple(top / images[row] for row in rows)
     where = f"table {path.resolve()} part {place}"
     return Part(Files(files, top, where), None if labels is None else [labels[row] for row in rows])

@@ -20,6 +20,7 @@ from relatum.doctor.images import examine_brightness, examine_images
 from relatum.doctor.teacher import examine_rest, examine_teacher
 from relatum.doctor.terms import Looked, examine_terms
 from relatum.recipes.recipe import Recipe
+from relatum.report.words import short
 from relatum.run.prepare import Prepared, prepare
 from relatum.run.sets import Sets, sets_of
 from relatum.run.several_teachers import networks_of
@@ -107,7 +108,7 @@ def _networks(ready: Prepared, sets: Sets, stand_in: str | None) -> Iterator[Fin
     pair = ready.pair
     taps = ", ".join(sorted(pair.student.taps)) or "none"
     parameters, _, macs = ready.cost()
-    size = f"{parameters:,} parameters, {macs / 1e6:,.3g} million multiply-adds an image"
+    size = f"{parameters:,} parameters, {short(macs)} multiply-adds an image"
     yield ok("student", f"{pair.student_name}: {size}; taps {taps}")
     yield examine_brightness("student", pair.student, sets)
     if pair.teacher is None:

@@ -33,10 +33,15 @@ def examine_images(sets: Sets) -> Iterator[Finding]:
     yield _twice(sets)
 
 
-def some(data: ImageSet, count: int = LOOKED_AT) -> ImageSet:
-    """So many images, drawn by a fixed seed and in the order of the set."""
+def drawn(data: ImageSet, count: int = LOOKED_AT) -> Tensor:
+    """Which images are looked at: so many, drawn by a fixed seed and in the order of the set."""
     order = torch.randperm(len(data), generator=generator(0, "doctor"))
-    return data.take(order[:count].sort().values.to(data.device))
+    return order[:count].sort().values
+
+
+def some(data: ImageSet) -> ImageSet:
+    """The images that are looked at."""
+    return data.take(drawn(data).to(data.device))
 
 
 def examine_brightness(who: str, tapped: Tapped, sets: Sets) -> Finding:

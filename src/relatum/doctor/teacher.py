@@ -9,10 +9,14 @@ from torch import Tensor
 
 from relatum.data import ImageSet
 from relatum.doctor.finding import Finding, ok, problem, warning
-from relatum.doctor.images import some
+from relatum.doctor.images import drawn, some
+from relatum.evaluate import Collected
+from relatum.methods import Says
 from relatum.run.hearing import listen
 from relatum.run.networks import Pair
 from relatum.run.sets import Sets
+from relatum.run.several_teachers import SeveralTeachers
+from relatum.run.table_teacher import TableTeacher
 from relatum.taps import Tapped
 from relatum.teachers import Teacher
 
@@ -36,35 +40,60 @@ ALIKE = 0.999
 
 
 def examine_teacher(pair: Pair, sets: Sets) -> Iterator[Finding]:
-    """The checks of a teacher that is a network, or a table."""
-    teacher = pair.teacher
-    if teacher is None:
-        return
-    data = some(sets.test if sets.validation is None else sets.validation)
-    part = "test" if sets.validation is None else "validation"
-    tapped = teacher.tapped
-    said = listen(tapped, data, ("output", *(("embedding",) * ("embedding" in tapped.taps))))
-    logits, labels = said.values.get("output"), said.labels
+    """The checks of a teacher that is a network, or a table; of several, each by itself.
+
+    What may be changed for what they find is found on images that nothing is reported of: those
+    of the validation part, and where there is none, of the training part.
+    """
+    teacher, classes = pair.teacher, pair.setting.classes
+    if isinstance(teacher, SeveralTeachers):
+        for each in teacher.members:
+            yield from _examine(each.teacher, each.known.name, each.known.says, classes, sets)
+    elif teacher is not None:
+        yield from _examine(teacher, pair.teacher_name, pair.setting.teacher_says, classes, sets)
+
+
+def _examine(
+    teacher: Teacher | TableTeacher, name: str, says: Says | None, classes: int | None, sets: Sets
+) -> Iterator[Finding]:
+    """The checks of one of them."""
+    whole = sets.train if sets.validation is None else sets.validation
+    part = "training" if sets.validation is None else "validation"
+    said = _said(teacher, whole)
+    labels, count = said.labels, len(said.indices)
+    logits = said.values.get("output") if says == "logits" else None
+    if isinstance(teacher, TableTeacher):
+        for zeros in teacher.zeros:
+            way = "mend the table, or take those images out"
+            yield warning("teacher's table", f"{name}: {zeros}", way)
     if "embedding" in said.values:
         yield _spread(said.values["embedding"].float())
-    classes = pair.setting.classes
     if logits is None or labels is None or classes is None or logits.shape[1:] != (classes,):
-        width = "an embedding" if logits is None else "x".join(map(str, logits.shape[1:]))
+        width = "a reconstruction" if says == "reconstruction" else "an embedding"
+        width = width if logits is None else "x".join(map(str, logits.shape[1:]))
         yield ok(
             "teacher's accuracy",
-            f"{pair.teacher_name} gives {width}, and there are {classes or 'no'} classes to use:"
+            f"{name} gives {width}, and there are {classes or 'no'} classes to use:"
             " it cannot be looked at",
         )
         return
     right = _right(logits, labels)
     chance = _chance(labels)
-    text = f"{pair.teacher_name}: {right:.1%} of {len(data)} {part} images, chance is {chance:.1%}"
+    text = f"{name}: {right:.1%} of {count} {part} images, chance is {chance:.1%}"
     better: dict[str, float] = {}
-    if isinstance(tapped, Tapped):
+    if isinstance(teacher, Teacher):
         ways = {"the set's own mean and deviation": (sets.input.mean, sets.input.std)}
-        better |= _others(tapped, data, right, {**ways, **NORMALISATIONS})
-    better |= _permuted(logits, labels, right, sets.classes)
-    yield _judged(text, right, chance, len(data), better)
+        better |= _others(teacher.tapped, some(whole), right, {**ways, **NORMALISATIONS})
+    better |= _permuted(logits, labels, sets.classes)
+    yield _judged(text, right, chance, count, better)
+
+
+def _said(teacher: Teacher | TableTeacher, whole: ImageSet) -> Collected:
+    """What it says of some images of a part, of which a table knows rows alone."""
+    on = ("output", *(("embedding",) * ("embedding" in teacher.tapped.taps)))
+    if isinstance(teacher, TableTeacher):
+        return teacher.about(whole, on, drawn(whole))
+    return listen(teacher.tapped, some(whole), on)
 
 
 def examine_rest(pair: Pair) -> Finding:
@@ -107,9 +136,10 @@ def _spread(embedding: Tensor) -> Finding:
         return problem(
             check, "it holds numbers that are not finite", "see that its weights are whole"
         )
+    if (count := len(flat)) < 2:
+        return ok(check, f"{flat.shape[1]} wide, of one image alone")
     unit = torch.nn.functional.normalize(flat, dim=1)
-    count = len(unit)
-    alike = float((unit.sum(0).square().sum() - count) / max(count * (count - 1), 1))
+    alike = float((unit.sum(0).square().sum() - count) / (count * (count - 1)))
     text = f"{flat.shape[1]} wide, mean cosine of two images {alike:.3f}"
     if alike > ALIKE or float(flat.std(0).max()) == 0:
         way = "it tells no two images apart: there is nothing to learn from its relations"
@@ -154,22 +184,24 @@ def _normalised(tapped: Tapped, mean: tuple[float, ...], std: tuple[float, ...])
         tapped.mean, tapped.std = before
 
 
-def _permuted(
-    logits: Tensor, labels: Tensor, right: float, classes: tuple[str, ...]
-) -> dict[str, float]:
+def _permuted(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> dict[str, float]:
     """Its classes in another order, fitted on every second image and judged on the others."""
     said, labels = logits.argmax(1).cpu(), labels.cpu()
     count = logits.shape[1]
     table = torch.zeros(count, count, dtype=torch.long)
     fitted = torch.arange(len(labels)) % 2 == 0
+    judged = ~fitted
+    if not bool(judged.any()):
+        return {}
     table.index_put_((said[fitted], labels[fitted]), torch.ones(()).long(), accumulate=True)
     rows, columns = linear_sum_assignment(-table.numpy())
     order = torch.empty(count, dtype=torch.long)
     order[torch.from_numpy(rows)] = torch.from_numpy(columns)
-    found = float((order[said[~fitted]] == labels[~fitted]).float().mean())
-    if found <= right + 3 * MUCH:
-        return {}
+    right = float((said[judged] == labels[judged]).float().mean())
+    found = float((order[said[judged]] == labels[judged]).float().mean())
     moved = [each for each in range(count) if order[each] != each]
+    if not moved or found <= right + 3 * MUCH:
+        return {}
     first = moved[0]
     example = f"its {classes[first]} is this set's {classes[int(order[first])]}"
     return {f"its classes in another order ({example})": found}

@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Size
 
-from relatum.balance import norms_of, weigh
+from relatum.balance import learning, norms_of
 from relatum.distiller import Distiller
 from relatum.doctor.finding import Finding, ok, problem, warning
+from relatum.gradient_norms import put_back
 from relatum.methods import Stage
 from relatum.recipes.recipe import Recipe
 from relatum.run.balanced import balanced
 from relatum.run.display import Silent
 from relatum.run.prepare import Prepared
-from relatum.taps import at_rest
+from relatum.run.untaught import Lessons, in_words, untaught_layers, way_out
 from relatum.types import Batch, Shapes
 
 SMALL, LARGE = 0.01, 0.99
@@ -31,7 +32,6 @@ class Looked:
 
     Attributes:
         distillers: what trains in each stage.
-        findings: so far.
     """
 
     distillers: list[Distiller] = field(default_factory=list)
@@ -42,16 +42,18 @@ def examine_terms(label: str, recipe: Recipe, ready: Prepared, looked: Looked) -
     batch = next(ready.batches.epoch(1))
     if ready.microbatch is not None:
         batch = batch.part(slice(0, ready.microbatch))
+    lessons = Lessons()
     for number, stage in enumerate(ready.stages, start=1):
         name = label if len(ready.stages) == 1 else f"{label}, stage {number}"
         distiller, resting = ready.distiller(stage)
         looked.distillers.append(distiller)
+        lessons.add(distiller, resting)
         yield _idle(name, distiller, resting)
-        found = balanced(stage, distiller, ready, recipe, Silent(), None)
-        if found:
-            weigh(stage.objective, found)
+        balanced(stage, distiller, ready, recipe, Silent(), None)
         yield from _shares(name, stage, distiller, batch, ready)
         yield from _half(name, distiller, batch)
+    if layers := untaught_layers(ready.pair.student, ready.sets.shape, lessons.idle):
+        yield warning(f"{label}: embedding", in_words(layers), way_out(recipe))
     yield from _batches(label, recipe, ready)
 
 
@@ -106,10 +108,11 @@ def _share(check: str, text: str, share: float, place: str, terms: int) -> Findi
 
 
 def _values(distiller: Distiller, batch: Batch, half: bool = False) -> dict[str, float]:
-    """Each term's value before its weight; nothing of the state moves."""
+    """Each term's value before its weight, as in a step; nothing of the state moves."""
     kind = batch.images.device.type
     with (
-        at_rest(distiller.learner),
+        learning(distiller),
+        put_back(distiller, batch),
         torch.no_grad(),
         torch.autocast(kind, torch.bfloat16, enabled=half),
     ):

@@ -5,20 +5,22 @@ One pass collects what the networks say (``collect``); everything else is comput
 
 from relatum.evaluate.accuracy import accuracy, agreement, kept
 from relatum.evaluate.capture import Collected, collect
-from relatum.evaluate.cost import compression, encoder_parameters, macs, parameters
+from relatum.evaluate.cost import compression, encoder_parameters, macs, parameters, reached
 from relatum.evaluate.footprint import footprint
-from relatum.evaluate.neighbours import neighbours
+from relatum.evaluate.neighbours import MUCH, by_chance, neighbours
 from relatum.evaluate.probes import ProbeResult, knn, linear_probe
 from relatum.evaluate.relation import cka, relation_gap
 from relatum.evaluate.retrieval import Gallery, Retrieval, retrieval
 
 __all__ = [
+    "MUCH",
     "Collected",
     "Gallery",
     "ProbeResult",
     "Retrieval",
     "accuracy",
     "agreement",
+    "by_chance",
     "cka",
     "collect",
     "compression",
@@ -30,6 +32,7 @@ __all__ = [
     "macs",
     "neighbours",
     "parameters",
+    "reached",
     "relation_gap",
     "retrieval",
 ]

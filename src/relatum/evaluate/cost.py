@@ -87,6 +87,30 @@ def encoder_parameters(
         >>> encoder_parameters(tapped, (1, 2, 2)), parameters(network)
         (15, 55)
     """
+    gradients = _gradients(tapped, image_shape, on).values()
+    return sum(gradient.numel() for gradient in gradients if gradient is not None)
+
+
+def reached(
+    tapped: Tapped, image_shape: tuple[int, int, int], on: str = "embedding"
+) -> frozenset[str]:
+    """Which of a network's parameters the value of one tap depends on, by the network's own names.
+
+    Those that ``encoder_parameters`` counts, asked for in the same way.
+
+    Raises:
+        Fault: the network has no such tap.
+    """
+    gradients = _gradients(tapped, image_shape, on)
+    return frozenset(
+        name.removeprefix("network.") for name, each in gradients.items() if each is not None
+    )
+
+
+def _gradients(
+    tapped: Tapped, image_shape: tuple[int, int, int], on: str
+) -> dict[str, Tensor | None]:
+    """Of the sum of a tap's value, with respect to every parameter, where one reaches it."""
     if on != "output" and on not in tapped.taps:
         raise Fault(f"the network has no tap {on!r}; it has {', '.join(['output', *tapped.taps])}")
     # Copies that share their memory: so frozen parameters count, and stay frozen.
@@ -103,9 +127,9 @@ def encoder_parameters(
         parts = value if isinstance(value, tuple) else (value,)
         total = torch.stack([part.sum() for part in parts]).sum()
         if not copies or not total.requires_grad:
-            return 0
-        gradients = torch.autograd.grad(total, list(copies.values()), allow_unused=True)
-    return sum(gradient.numel() for gradient in gradients if gradient is not None)
+            return {}
+        found = torch.autograd.grad(total, list(copies.values()), allow_unused=True)
+    return dict(zip(copies, found, strict=True))
 
 
 def compression(student: int, teacher: int) -> dict[str, float]:

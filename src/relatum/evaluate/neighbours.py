@@ -11,6 +11,8 @@ from relatum.types import Fault, FeatureMap
 
 NEAREST = 10
 """Neighbours of a sample that are compared."""
+MUCH = 5.0
+"""Percent of them that two networks share by chance from which on it is worth a word."""
 
 
 def neighbours(
@@ -62,6 +64,17 @@ def neighbours(
     both, first = shared.tolist()  # the device is waited for once
     total = len(student)
     return {"neighbours": 100 * both / (total * count), "nearest": 100 * first / total}
+
+
+def by_chance(samples: int, *, nearest: int = NEAREST) -> float:
+    """What two networks share that have nothing to do with each other, in percent.
+
+    Example:
+        >>> round(by_chance(18), 1), round(by_chance(2000), 1)
+        (58.8, 0.5)
+    """
+    others = max(samples - 1, 1)
+    return 100 * min(nearest, others) / others
 
 
 def _nearest(rows_ND: Tensor, rows: slice, count: int) -> Tensor:

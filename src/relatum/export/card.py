@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from relatum.export.card_text import how_to_use, limits
-from relatum.export.job import public
+from relatum.export.card_text import how_to_use, limits, place
+from relatum.export.job import public, public_method
 from relatum.export.manifest import Manifest
 from relatum.export.source import Source
 from relatum.grammar import parse
@@ -22,7 +23,6 @@ from relatum.report.words import counted, short
 from relatum.types import Fault
 from relatum.weights import write
 
-NAME = "README.md"
 ON_HUB = {
     "mnist": "ylecun/mnist",
     "fashion-mnist": "zalando-datasets/fashion_mnist",
@@ -56,10 +56,11 @@ def write_card(source: Source, folder: Path, licences: Licences) -> Path:
     """Write ``README.md`` beside the files that it tells of, and say where it is.
 
     Raises:
-        Fault: huggingface_hub is not installed, or the file cannot be written.
+        Fault: huggingface_hub is not installed, or the file is no card or cannot be written.
     """
-    write(folder / NAME, card(source, Manifest.load(folder), licences).encode())
-    return folder / NAME
+    path = place(folder)
+    write(path, card(source, Manifest.load(folder), licences).encode())
+    return path
 
 
 def card(source: Source, manifest: Manifest | None, licences: Licences) -> str:
@@ -91,8 +92,8 @@ def card(source: Source, manifest: Manifest | None, licences: Licences) -> str:
 
 def title(record: Record) -> str:
     """What the model is called."""
-    taught = "" if record.recipe.method == ALONE else f", {record.recipe.method}"
-    name = f"{record.recipe.student} on {public(record.recipe.dataset)}{taught}"
+    taught = "" if record.recipe.method == ALONE else f", {public_method(record.recipe.method)}"
+    name = f"{public_method(record.recipe.student)} on {public(record.recipe.dataset)}{taught}"
     return name.replace("|", " ")
 
 
@@ -101,7 +102,7 @@ def _opening(source: Source, record: Record) -> str:
     if record.teacher is not None:
         by = (
             f" It was taught by {_teacher(record)} ({short(record.teacher.parameters)} parameters),"
-            f" by the method `{record.recipe.method}`."
+            f" by the method `{public_method(record.recipe.method)}`."
         )
     kind = {"logits": "An image classifier", "embedding": "A network that embeds images"}.get(
         source.says, "An auto-encoder"
@@ -109,7 +110,7 @@ def _opening(source: Source, record: Record) -> str:
     if source.untaught and "embedding" in source.tapped.taps:
         kind = "A network that embeds images"
     return (
-        f"{kind}: {record.recipe.student}, {short(record.parameters)} parameters,"
+        f"{kind}: {public_method(record.recipe.student)}, {short(record.parameters)} parameters,"
         f" {short(record.macs)} multiply-adds an image.{by} Made with relatum"
         f" {record.environment.get('relatum', '')}."
     )
@@ -118,7 +119,7 @@ def _opening(source: Source, record: Record) -> str:
 def _teacher(record: Record) -> str:
     """The teacher's name, and never the place of a file."""
     assert record.teacher is not None
-    name = record.teacher.name
+    name = public_method(record.teacher.name)
     return public(name) if name.startswith("table:") or name.startswith("/") else name
 
 
@@ -140,9 +141,21 @@ def _summary(source: Source, record: Record) -> Summary:
 
 
 def _results(summary: Summary, record: Record) -> str:
-    notes = " ".join(summary.notes())
+    shown = partial(_public, [line.title for line in summary.lines])
+    notes = shown(" ".join(summary.notes()))
+    columns = [
+        replace(each, heading=shown(each.heading), cells=tuple(map(shown, each.cells)))
+        for each in summary.columns()
+    ]
     where = f"Measured on the {record.samples.get('test', 0):,} test images"
-    return f"{markdown(summary.columns())}\n\n{where} of {public(record.recipe.dataset)}. {notes}"
+    return f"{markdown(columns)}\n\n{where} of {public(record.recipe.dataset)}. {notes}"
+
+
+def _public(names: Iterable[str], text: str) -> str:
+    """A text in which these names say no place."""
+    for name in sorted(names, key=len, reverse=True):
+        text = text.replace(name, public_method(name))
+    return text
 
 
 def _training(record: Record, licences: Licences) -> str:
@@ -183,7 +196,7 @@ def _methods(text: str) -> Iterable[str]:
     for part in parse(text):
         method = METHODS.get(part.name)
         if method is None:
-            yield f"**Method** `{part.name.split('/')[-1]}`: a loss of its authors' own."
+            yield f"**Method** `{public_method(part.name)}`: a loss of its authors' own."
             continue
         paper = f" ({method.paper})" if method.paper else ""
         formula = formula_of(method.loss.__doc__ or "")

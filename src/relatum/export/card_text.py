@@ -1,9 +1,33 @@
 """Parts of a model card: code that loads the files, and what the numbers do not say."""
 
+from itertools import takewhile
+from pathlib import Path
+
+from relatum.export.job import public_method
 from relatum.export.manifest import Exported, Manifest
 from relatum.export.source import Source
 from relatum.record import Record
 from relatum.report.words import counted
+from relatum.types import Fault
+
+NAME = "README.md"
+
+
+def place(folder: Path) -> Path:
+    """Where a card goes.
+
+    Raises:
+        Fault: there is a ``README.md`` that is no card of relatum's.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return path
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    front = set(takewhile(lambda line: line != "---", lines[1:])) if lines[:1] == ["---"] else set()
+    # the library of a student of timm's may be timm; the tag tells
+    if not {"library_name: relatum", "- relatum"} & front:
+        raise Fault(f"{path} is there and is no card that relatum wrote: choose another --out")
+    return path
 
 
 def how_to_use(source: Source, manifest: Manifest | None) -> str:
@@ -16,6 +40,9 @@ def how_to_use(source: Source, manifest: Manifest | None) -> str:
         f" {_numbers(mean)} is subtracted, and what is left divided by {_numbers(std)}. Files"
         " whose `input` in `export.json` is `float` or `uint8` do both themselves."
     ]
+    for name, file in files.items():
+        if file.resized:
+            parts.append(f"`{name}` takes images of any size, and resizes {file.resized}.")
     if "student.onnx" in files:
         parts.append(_code(_onnx(files["student.onnx"], source.shape)))
     if "student.pt2" in files:
@@ -39,7 +66,7 @@ def _relatum(source: Source) -> str:
     return (
         "from pathlib import Path\n\nimport torch\n"
         "from relatum.models import create\nfrom relatum.weights import load_weights\n\n"
-        f'network = create("{source.name}", {asked}).eval()\n'
+        f'network = create("{public_method(source.name)}", {asked}).eval()\n'
         'load_weights(network, Path("student.safetensors"))\n'
         f"output = network(torch.zeros(1, {channels}, {height}, {width}))  # normalised images"
     )
@@ -83,10 +110,12 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 def limits(record: Record) -> str:
     """What was not looked at, and what a student takes over from its teacher."""
+    unknown = "of other things"
+    if {"top1", "agreement"} & set(record.metrics):  # its classifier was taught
+        unknown = "of classes that it does not know, for which it names one of its own all the same"
     told = [
-        "It was measured on images like those it was trained on, and on no others: not on other"
-        " cameras, on disturbed images, or on classes that it does not know, for which it names one"
-        " of its own all the same.",
+        "It was measured on images like those it was trained on, and on no others: not on images of"
+        f" other cameras, on disturbed images, or on images {unknown}.",
     ]
     if record.teacher is not None:
         told.append(

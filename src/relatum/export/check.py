@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from relatum.evaluate import agreement
-from relatum.export.graph import Graph, Runs, as_bytes
+from relatum.export.graph import Graph, Runs, as_bytes, resized
 from relatum.types import Fault, Images
 
 TOLERANCE = 1e-4
@@ -47,7 +47,7 @@ def compare(graph: Graph, runs: Runs, images: Images, said: str) -> Check:
         Fault: the student's values are not finite, or the file's differ from them.
     """
     images = _sized(graph, images)
-    parts = list(_cut(len(images), graph.batch))
+    parts = list(cut(len(images), graph.batch))
     images = images[: sum(parts)]
     with torch.no_grad():
         wanted = _wanted(graph, images)
@@ -85,8 +85,12 @@ def compare(graph: Graph, runs: Runs, images: Images, said: str) -> Check:
     )
 
 
-def _cut(count: int, batch: int | None) -> Iterator[int]:
-    """The batches that are compared: of several lengths where the file takes any."""
+def cut(count: int, batch: int | None) -> Iterator[int]:
+    """The batches that are compared: of several lengths where the file takes any.
+
+    Raises:
+        Fault: there are fewer images than the file takes at a time.
+    """
     if batch is not None:
         if count < batch:
             raise Fault(f"{count} images are less than a batch of {batch}: raise --images")
@@ -112,7 +116,7 @@ def _wanted(graph: Graph, images: Images) -> dict[str, Tensor]:
     """What the student itself gives, as it was trained: by its own normalisation."""
     if graph.resized:
         size = graph.source.shape[1:]
-        images = F.interpolate(images, size, mode="bilinear", antialias=True)
+        images = resized(images, (size[0], size[1]))
     captured = graph.source.tapped(images)
     wanted = {name: captured.read(on) for name, on in graph.leaving.items()}
     return {name: value for name, value in wanted.items() if isinstance(value, Tensor)}

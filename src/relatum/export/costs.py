@@ -99,6 +99,9 @@ def _teacher(record: Record, shape: Shape) -> tuple[str, nn.Module, Shape, int |
         side = input.size[0] if input.size else shape[1]
         network = models.create(name, channels=shape[0], size=side, classes=classes)
         return name, network.eval(), (shape[0], side, side), None
+    model, at, _ = text.partition("@")
+    if at and models.is_own(model):
+        raise Fault(f"the record names {text}, and a file may not say which code is run")
     source = source_of(text)
     weights = weights_of(text)
     size = weights.stat().st_size if weights else None

@@ -53,7 +53,7 @@ class Deployed(nn.Module):
         if self.entering == "uint8":
             images = images.float() / 255
         if self.size is not None:
-            images = F.interpolate(images, self.size, mode="bilinear", antialias=True)
+            images = resized(images, self.size)
         prepared = self.entering == "normalised"
         captured = self.tapped.read(images) if prepared else self.tapped(images)
         values: list[Tensor] = []
@@ -74,6 +74,8 @@ class Graph:
         output: what it shall give.
         resized: whether it takes images of any height and width, and resizes them.
         batch: how many images at a time; ``None`` for any number.
+        bare: whether the weights are written and no computation, so that what leaves is the
+            network's own output, taught or not.
     """
 
     source: Source
@@ -81,6 +83,7 @@ class Graph:
     output: Output = "auto"
     resized: bool = False
     batch: int | None = None
+    bare: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -96,7 +99,8 @@ class Graph:
             )
         if self.batch is not None and self.batch < 1:
             raise Fault(f"a batch holds at least one image, got --batch {self.batch}")
-        self.leaving  # noqa: B018 - refuses what the network cannot give
+        if self.output != "auto":
+            self.leaving  # noqa: B018 - refuses what the network cannot give
 
     @cached_property
     def leaving(self) -> Mapping[str, str]:
@@ -106,13 +110,18 @@ class Graph:
             raise Fault(f"{source.name} has no embedding that could be found; use --output logits")
         own: dict[str, str] = {says: "output"}
         inside = {"embedding": "embedding"}
+        if self.bare:
+            return own
+        untaught = bool(source.untaught)
+        if self.output in ("embedding", "both") or untaught or says == "embedding":
+            self._check_embedding()
         if self.output == "auto":
-            return inside if source.untaught and "embedding" in source.tapped.taps else own
+            return inside if untaught else own
         if self.output == "embedding":
             return own if says == "embedding" else inside
         if says == "embedding":
             raise Fault(f"{source.name} puts out an embedding alone: use --output embedding")
-        if source.untaught:
+        if untaught:
             raise Fault(
                 f"nothing taught {source.name} to give {says} ({source.untaught[0]} never learnt),"
                 " only what enters them: use --output embedding"
@@ -122,6 +131,15 @@ class Graph:
                 f"{source.name} puts out a {says} and no logits: leave --output out for that"
             )
         return own | (inside if self.output == "both" else {})
+
+    def _check_embedding(self) -> None:
+        """Refuse an embedding that is made by a layer as it began."""
+        if unlearnt := self.source.unlearnt:
+            raise Fault(
+                f"nothing taught {self.source.name} to give its embedding ({unlearnt[0]} never"
+                " learnt): train it by a method that reads the embedding, as METHOD+rrkd or"
+                " sp@embedding; --to safetensors gives the bare weights"
+            )
 
     @property
     def kind(self) -> torch.dtype:
@@ -182,6 +200,22 @@ class Graph:
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # where on this machine the network's code lies
         return program
+
+
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images of any size at the size of a network, as files of images are read for training.
+
+    Where that is a square, it is the largest one around the centre that is resized; else the whole
+    image, as relatum itself cuts squares alone.
+    """
+    if size[0] == size[1]:
+        height, width = images.shape[-2:]
+        side = torch.sym_min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        # by padding with less than nothing: a traced slice asks that every height be the least
+        cut: list[Any] = [-left, left + side - width, -top, top + side - height]
+        images = F.pad(images, cut)
+    return F.interpolate(images, size, mode="bilinear", antialias=True)
 
 
 def as_bytes(images: Images) -> Tensor:

@@ -1,8 +1,9 @@
 """From a trained network to files that others run, each compared with the network itself."""
 
 import os
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Protocol
 from uuid import uuid4
 
 from relatum.export import onnx_file, pt2_file, timm_folder, weights_file
-from relatum.export.check import compare
+from relatum.export.check import compare, cut
 from relatum.export.graph import Graph, Runs
 from relatum.export.manifest import NAME, Exported, Manifest
 from relatum.export.source import Source
+from relatum.run.lock import hold
 from relatum.spelling import unknown
 from relatum.types import Fault, Images, first_line
 from relatum.weights import fingerprint
@@ -22,6 +24,8 @@ FOLDER = "export"
 """Where the files of a run go, in its folder."""
 SHOWN = 64
 """Images on which a file is compared."""
+BEFORE = "before"
+"""Where a folder waits, while another takes its place."""
 
 
 class _Save(Protocol):
@@ -40,18 +44,24 @@ class Format:
         file: its name.
         save: writes it.
         opened: reads it again, as who gets it would.
+        check: refuses what it cannot hold, before anything is written.
+        bare: whether it holds the weights of the whole network and no computation.
     """
 
     file: str
     save: _Save
     opened: _Open
+    check: Callable[[Graph], None] = lambda graph: None
+    bare: bool = False
 
 
 FORMATS: dict[str, Format] = {
-    "safetensors": Format(weights_file.NAME, weights_file.save, weights_file.opened),
-    "onnx": Format(onnx_file.NAME, onnx_file.save, onnx_file.opened),
-    "pt2": Format(pt2_file.NAME, pt2_file.save, pt2_file.opened),
-    "timm": Format(timm_folder.NAME, timm_folder.save, timm_folder.opened),
+    "safetensors": Format(weights_file.NAME, weights_file.save, weights_file.opened, bare=True),
+    "onnx": Format(onnx_file.NAME, onnx_file.save, onnx_file.opened, onnx_file.check),
+    "pt2": Format(pt2_file.NAME, pt2_file.save, pt2_file.opened, pt2_file.check),
+    "timm": Format(
+        timm_folder.NAME, timm_folder.save, timm_folder.opened, timm_folder.check, bare=True
+    ),
 }
 """All of them, by name."""
 
@@ -66,7 +76,9 @@ def export(
 ) -> Manifest:
     """Write a network in some formats, and keep each file only if it says what the network says.
 
-    Beside them goes ``export.json`` with size, normalisation, classes and what was compared.
+    Beside them goes ``export.json`` with size, normalisation, classes and what was compared. What
+    can be refused is refused before the first file. What a graph asks of its input and its outputs
+    has no effect on the formats that hold the weights alone.
 
     Args:
         graph: the network, what enters it and what leaves.
@@ -76,30 +88,68 @@ def export(
         images: others to compare on, in [0, 1].
 
     Raises:
-        Fault: a format is unknown, cannot hold this network, or gives something else than it; or
-            the folder holds such files of somebody else's.
+        Fault: a format is unknown, cannot hold this network, or gives something else than it; the
+            folder holds such files of somebody else's, or of another student; or another process
+            writes there.
     """
-    for name in to:
-        if name not in FORMATS:
-            raise Fault(unknown("format", name, FORMATS))
-    before = _claimed(folder, to)
-    taken, said = graph.source.images(count) if images is None else (images, "images given")
-    manifest = _manifest(graph.source, before)
-    files = dict(manifest.files)
-    for name in to:
-        files[FORMATS[name].file] = _write(name, graph, folder, taken, said)
-        manifest = manifest.model_copy(update={"files": files})
-        manifest.save(folder)
+    _check(graph, to)
+    with hold(folder):
+        _clear(folder)
+        digest = fingerprint(graph.source.tapped.network)
+        before = _claimed(graph.source, folder, to, digest)
+        taken, said = graph.source.images(count) if images is None else (images, "images given")
+        manifest = _manifest(graph.source, before, digest)
+        if any(not FORMATS[name].bare for name in to):
+            list(cut(len(taken), graph.batch))  # refuses too few
+        files = dict(manifest.files)
+        for name in to:
+            files[FORMATS[name].file] = _write(name, graph, folder, taken, said)
+            manifest = manifest.model_copy(update={"files": files})
+            manifest.save(folder)
     return manifest
 
 
-def _claimed(folder: Path, to: Sequence[str]) -> Manifest | None:
+def _check(graph: Graph, to: Sequence[str]) -> None:
+    """Refuse what is known to fail before anything is written."""
+    if not to:
+        raise Fault(f"no format was asked for: --to {', '.join(FORMATS)}")
+    for name in to:
+        if name not in FORMATS:
+            raise Fault(unknown("format", name, FORMATS))
+    if any(not FORMATS[name].bare for name in to):
+        graph.leaving  # noqa: B018 - refuses what the network cannot give
+    elif wrong := weights_file.unheld(graph):
+        raise Fault(
+            f"{to[0]} holds the weights of the whole network and no computation, so {wrong[0]} has"
+            " no effect: leave it out, or export --to onnx or pt2"
+        )
+    for name in to:
+        FORMATS[name].check(graph)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a killed export left behind, and put back what it had moved out of the way."""
+    for left in folder.glob(f".{FOLDER}-*"):
+        for kept in left.glob(f"{BEFORE}/*"):
+            if not (folder / kept.name).exists():
+                kept.replace(folder / kept.name)
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _claimed(source: Source, folder: Path, to: Sequence[str], digest: str) -> Manifest | None:
     """What was exported there before.
 
     Raises:
-        Fault: there is a file that no export wrote.
+        Fault: there is a file that no export wrote, or one of another student's.
     """
     before = Manifest.load(folder)
+    own = source.weights is not None and folder.resolve() == (
+        source.weights.resolve().parent / FOLDER
+    )
+    if before is not None and before.weights_sha256 != digest and not own:
+        raise Fault(
+            f"{folder} holds the export of another student ({before.model}); choose another --out"
+        )
     for name in to:
         path = folder / FORMATS[name].file
         if path.exists() and (before is None or path.name not in before.files):
@@ -107,14 +157,13 @@ def _claimed(folder: Path, to: Sequence[str]) -> Manifest | None:
     return before
 
 
-def _manifest(source: Source, before: Manifest | None) -> Manifest:
+def _manifest(source: Source, before: Manifest | None, digest: str) -> Manifest:
     """With the files of earlier, if they are of the same weights."""
-    digest = fingerprint(source.tapped.network)
     same = before is not None and before.weights_sha256 == digest
     return Manifest(
         relatum=version("relatum"),
         torch=version("torch"),
-        model=source.name,
+        model=public_method(source.name),
         weights_sha256=digest,
         size=source.shape,
         mean=source.tapped.input.mean,
@@ -132,7 +181,7 @@ def about(graph: Graph) -> dict[str, str]:
     return {
         **source.about,
         **{name: str(value) for name, value in source.made.items()},
-        "model": source.name,
+        "model": public_method(source.name),
         "channels": str(channels),
         "height": str(height),
         "width": str(width),
@@ -157,8 +206,20 @@ def public(dataset: str) -> str:
     return f"{kind}:{Path(place).name}" if colon else Path(dataset).name
 
 
+def public_method(text: str) -> str:
+    """The name of a method or of a network; of somebody's own file, not where that lies.
+
+    Example:
+        >>> public_method("kd+/home/me/my losses/loss.py:Mine@maps=2"), public_method("timm/vit")
+        ('kd+loss.py:Mine@maps=2', 'timm/vit')
+    """
+    return re.sub(r"[^+=@(),]*[/\\](?=[^+=@(),/\\]*\.py:)", "", text)
+
+
 def _write(name: str, graph: Graph, folder: Path, images: Images, said: str) -> Exported:
     chosen = FORMATS[name]
+    if chosen.bare:
+        graph = Graph(graph.source, bare=True)
     staged = folder / f".{FOLDER}-{uuid4().hex[:8]}"
     path = staged / chosen.file
     try:
@@ -181,8 +242,16 @@ def _write(name: str, graph: Graph, folder: Path, images: Images, said: str) -> 
         input_shape=tuple(axes.get(axis, length) for axis, length in enumerate(shape)),
         outputs=tuple(graph.leaving),
         opset=onnx_file.OPSET if name == "onnx" else None,
+        resized=_resized(graph) if graph.resized else None,
         check=check,
     )
+
+
+def _resized(graph: Graph) -> str:
+    """How images of other sizes are brought to the network's."""
+    height, width = graph.source.shape[1:]
+    part = "the largest centred square" if height == width else "the whole image"
+    return f"{part}, to {height} by {width}, bilinear with averaging"
 
 
 def _place(path: Path, target: Path, staged: Path) -> int:
@@ -192,7 +261,14 @@ def _place(path: Path, target: Path, staged: Path) -> int:
         with each.open("rb+") as file:
             os.fsync(file.fileno())
     size = sum(each.stat().st_size for each in files)
+    kept = staged / BEFORE / target.name
     if target.is_dir():
-        target.replace(staged / "before")
-    path.replace(target)
+        kept.parent.mkdir()
+        target.replace(kept)
+    try:
+        path.replace(target)
+    except BaseException:
+        if kept.exists():
+            kept.replace(target)
+        raise
     return size

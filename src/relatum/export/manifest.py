@@ -26,6 +26,8 @@ class Exported(BaseModel):
     outputs: tuple[str, ...]
     opset: int | None = None
     """Of ONNX."""
+    resized: str | None = None
+    """What becomes of images of other sizes, where the file takes any."""
     check: Check
 
 

@@ -22,17 +22,26 @@ LARGEST = 2**31
 """Bytes that a file of protocol buffers can hold."""
 
 
-def save(graph: Graph, path: Path, about: Mapping[str, str]) -> None:
-    """Translate the traced network, and write it as one file, its weights inside.
+def check(graph: Graph) -> None:
+    """Refuse before anything is written.
 
     Raises:
-        Fault: onnx or its companions are not installed, an operator has no translation, or the
-            weights are more than one file can hold.
+        Fault: onnx or its companions are not installed, the weights are more than one file can
+            hold, or the network cannot be traced.
     """
     _installed()
     state = graph.source.tapped.network.state_dict().values()
     if sum(each.numel() * each.element_size() for each in state) >= LARGEST:
         raise Fault("an ONNX file holds no more than 2 GiB: export --to pt2 or safetensors")
+    graph.program  # noqa: B018 - refuses what cannot be traced
+
+
+def save(graph: Graph, path: Path, about: Mapping[str, str]) -> None:
+    """Translate the traced network, and write it as one file, its weights inside.
+
+    Raises:
+        Fault: an operator has no translation.
+    """
     program = graph.program
     try:
         with _quiet():

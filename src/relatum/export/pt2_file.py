@@ -1,5 +1,6 @@
 """PyTorch's own format of a traced network, which runs without its code."""
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +15,17 @@ ABOUT = "relatum.json"
 """What the file says of itself: ``extra_files`` of ``torch.export.load``."""
 
 
+def check(graph: Graph) -> None:
+    """Refuse what cannot be traced, before anything is written."""
+    graph.program  # noqa: B018 - refuses
+
+
 def save(graph: Graph, path: Path, about: Mapping[str, str]) -> None:
     """Trace by ``torch.export`` and write."""
     program = graph.program
-    torch.export.save(program, path, extra_files={ABOUT: json.dumps(dict(about), indent=1)})
+    held = io.BytesIO()  # torch's own writer ends the process where the disk is full
+    torch.export.save(program, held, extra_files={ABOUT: json.dumps(dict(about), indent=1)})
+    path.write_bytes(held.getbuffer())
 
 
 def opened(_: Graph, path: Path) -> Runs:

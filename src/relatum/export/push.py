@@ -7,7 +7,7 @@ from typing import Any
 from relatum.export import weights_file
 from relatum.export.card import Licences, write_card
 from relatum.export.graph import Graph
-from relatum.export.job import export
+from relatum.export.job import FORMATS, export
 from relatum.export.manifest import NAME, Manifest
 from relatum.export.source import Source
 from relatum.types import Fault, first_line
@@ -43,7 +43,8 @@ def stage(source: Source, exported: Path, folder: str | Path, licences: Licences
         Every file's size in bytes, by its path in the folder.
 
     Raises:
-        Fault: what was exported is of other weights.
+        Fault: what was exported is of other weights, or ``export.json`` names what no export
+            writes.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +55,7 @@ def stage(source: Source, exported: Path, folder: str | Path, licences: Licences
                 f"{exported} was exported from other weights than this run has now: export them"
                 " again, or remove it"
             )
+        _check_names(before)
         for name in (*before.files, NAME):
             _copy(exported / name, folder / name)
     if before is None or weights_file.NAME not in before.files:
@@ -108,7 +110,21 @@ def _refused(error: Exception, repository: str) -> str:
     return f"the hub cannot be reached ({type(error).__name__}: {first_line(error)})"
 
 
+def _check_names(manifest: Manifest) -> None:
+    """Refuse names that no format has: such a list may lead anywhere."""
+    known = {each.file for each in FORMATS.values()}
+    for name in manifest.files:
+        if name not in known:
+            raise Fault(
+                f"{NAME} names {name!r}, which is no file that relatum export writes; remove that"
+                " folder and export again"
+            )
+
+
 def _copy(path: Path, target: Path) -> None:
+    for each in (path, *path.rglob("*")):
+        if each.is_symlink():
+            raise Fault(f"{each} is a symbolic link, and could send any file: export again")
     if not path.exists():
         raise Fault(f"{path} is missing, and {NAME} names it: export it again")
     if path.is_dir():

@@ -8,13 +8,14 @@ from typing import Literal
 import torch
 
 from relatum.data import Batches
+from relatum.evaluate import reached
 from relatum.recipes.recipe import Recipe
 from relatum.record import NAME, Record
 from relatum.run.networks import tap
 from relatum.run.sets import sets_of
 from relatum.run.trained import built_from, made_for, on_disk
 from relatum.taps import Tap, Tapped, shapes
-from relatum.types import Captured, Fault, Images, Input
+from relatum.types import Fault, Images, Input
 from relatum.weights import about_weights
 
 WHOLE = Tap("")
@@ -66,25 +67,17 @@ class Source:
         idle = self.record.idle if self.record else ()
         if not idle or "embedding" not in self.tapped.taps:
             return ()
-        behind = self._reached("output") - self._reached("embedding")
+        behind = reached(self.tapped, self.shape, "output") - reached(self.tapped, self.shape)
         return tuple(name for name in idle if name in behind)
 
-    def _reached(self, on: str) -> set[str]:
-        """The parameters that one value depends on."""
-        network = self.tapped.network
-        copies = {
-            name: value.detach().requires_grad_()
-            for name, value in network.named_parameters(prefix="network")
-            if value.is_floating_point()
-        }
-        with torch.enable_grad():
-            images = torch.zeros(2, *self.shape)
-            captured: Captured = torch.func.functional_call(self.tapped, copies, (images,))
-            value = captured.read(on)
-            assert isinstance(value, torch.Tensor)
-            found = torch.autograd.grad(value.sum(), list(copies.values()), allow_unused=True)
-        names = (name.removeprefix("network.") for name in copies)
-        return {name for name, each in zip(names, found, strict=True) if each is not None}
+    @property
+    def unlearnt(self) -> tuple[str, ...]:
+        """Parameters that the embedding itself depends on and that no term reached."""
+        idle = self.record.idle if self.record else ()
+        if not idle or "embedding" not in self.tapped.taps:
+            return ()
+        inside = reached(self.tapped, self.shape)
+        return tuple(name for name in idle if name in inside)
 
     def images(self, count: int) -> tuple[Images, str]:
         """Images in [0, 1] to compare on: of the run's test part where it is there, else noise.

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from relatum.export.graph import Graph, Runs
-from relatum.export.weights_file import refuse_computation
 from relatum.types import Fault
 
 NAME = "timm"
@@ -17,8 +17,8 @@ _NAMED = 1000
 """Classes whose names are written; more are left to who made the set."""
 
 
-def save(graph: Graph, path: Path, about: Mapping[str, str]) -> None:
-    """Write weights and configuration as timm's hub has them.
+def check(graph: Graph) -> None:
+    """Refuse before anything is written.
 
     Raises:
         Fault: the network is none of timm's, or timm is not installed.
@@ -29,11 +29,15 @@ def save(graph: Graph, path: Path, about: Mapping[str, str]) -> None:
             f"--to timm is for networks of timm's, and this is {source.name}; export --to"
             " safetensors, onnx or pt2"
         )
-    refuse_computation(graph, "timm")
-    try:
-        from timm.models import save_for_hf
-    except ImportError as error:
-        raise Fault("--to timm needs timm: pip install relatum[timm]") from error
+    if find_spec("timm") is None:
+        raise Fault("--to timm needs timm: pip install relatum[timm]")
+
+
+def save(graph: Graph, path: Path, about: Mapping[str, str]) -> None:
+    """Write weights and configuration as timm's hub has them."""
+    from timm.models import save_for_hf
+
+    source = graph.source
     network: Any = source.tapped.network
     mean, std = source.tapped.input.mean, source.tapped.input.std
     channels = source.shape[0]

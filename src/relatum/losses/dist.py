@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relatum.divergences import same
+from relatum.divergences import check_temperature, same
 from relatum.precision import exact
 from relatum.types import Fault, Logits, Scalar
 
@@ -50,8 +50,7 @@ class DIST(nn.Module):
         for name, weight in (("beta", beta), ("gamma", gamma)):
             if not weight >= 0:
                 raise Fault(f"DIST: {name} must not be negative, got {weight}")
-        if not temperature > 0:
-            raise Fault(f"DIST: temperature must be positive, got {temperature}")
+        check_temperature(temperature, "DIST")
         self.beta = beta
         self.gamma = gamma
         self.temperature = temperature

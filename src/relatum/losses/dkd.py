@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from relatum.divergences import kl
+from relatum.divergences import check_temperature, kl
 from relatum.losses.target import labelled, others, own
 from relatum.precision import exact
 from relatum.types import Fault, Labels, Logits, Scalar
@@ -48,8 +48,7 @@ class DKD(nn.Module):
         for name, weight in (("alpha", alpha), ("beta", beta)):
             if not weight >= 0:
                 raise Fault(f"DKD: {name} must not be negative, got {weight}")
-        if not temperature > 0:
-            raise Fault(f"DKD: temperature must be positive, got {temperature}")
+        check_temperature(temperature, "DKD")
         self.alpha = alpha
         self.beta = beta
         self.temperature = temperature

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from relatum.divergences import kl
-from relatum.types import Fault, Logits, Scalar
+from relatum.divergences import check_temperature, kl
+from relatum.types import Logits, Scalar
 
 
 class KD(nn.Module):
@@ -26,8 +26,7 @@ class KD(nn.Module):
 
     def __init__(self, temperature: float = 4.0) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise Fault(f"temperature must be positive, got {temperature}")
+        check_temperature(temperature)
         self.temperature = temperature
 
     def extra_repr(self) -> str:

@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from relatum.divergences import kl
+from relatum.divergences import check_temperature, kl
 from relatum.precision import exact
-from relatum.types import Fault, Logits, Scalar
+from relatum.types import Logits, Scalar
 
 
 class LumiNet(nn.Module):
@@ -39,8 +39,7 @@ class LumiNet(nn.Module):
 
     def __init__(self, temperature: float = 4.0) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise Fault(f"LumiNet: temperature must be positive, got {temperature}")
+        check_temperature(temperature, "LumiNet")
         self.temperature = temperature
 
     def extra_repr(self) -> str:

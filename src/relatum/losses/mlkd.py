@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relatum import blocks
-from relatum.divergences import kl, same, squared
+from relatum.divergences import check_temperature, kl, same, squared
 from relatum.precision import exact
 from relatum.relations import gram
 from relatum.types import Fault, Logits, Scalar
@@ -65,8 +65,10 @@ class MLKD(nn.Module):
         )
         if term not in TERMS:
             raise Fault(f"MLKD: term is one of {', '.join(TERMS)}, got {term!r}")
-        if not (self.temperature and all(each > 0 for each in self.temperature)):
-            raise Fault(f"MLKD: temperature must be positive, one or several, got {temperature}")
+        if not self.temperature:
+            raise Fault("MLKD: temperature must be positive, one or several, got none")
+        for each in self.temperature:
+            check_temperature(each, "MLKD")
         if mask not in MASKS:
             raise Fault(f"MLKD: mask is one of {', '.join(MASKS)}, got {mask!r}")
         self.term = term

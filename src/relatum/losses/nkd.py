@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import nn
 
-from relatum.divergences import cross_entropy
+from relatum.divergences import check_temperature, cross_entropy
 from relatum.losses.target import labelled, others, own
 from relatum.precision import exact
 from relatum.types import Fault, Labels, Logits, Scalar
@@ -44,8 +44,7 @@ class NKD(nn.Module):
         super().__init__()
         if not gamma >= 0:
             raise Fault(f"NKD: gamma must not be negative, got {gamma}")
-        if not temperature > 0:
-            raise Fault(f"NKD: temperature must be positive, got {temperature}")
+        check_temperature(temperature, "NKD")
         self.gamma = gamma
         self.temperature = temperature
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from relatum.divergences import kl
+from relatum.divergences import check_temperature, kl
 from relatum.losses.target import labelled, others, own
 from relatum.precision import exact
 from relatum.types import Fault, Labels, Logits, Scalar
@@ -52,10 +52,8 @@ class RLD(nn.Module):
         for name, weight in (("alpha", alpha), ("beta", beta)):
             if not weight >= 0:
                 raise Fault(f"RLD: {name} must not be negative, got {weight}")
-        if not (temperature > 0 and confidence_temperature > 0):
-            raise Fault(
-                f"RLD: temperatures must be positive, got {temperature}, {confidence_temperature}"
-            )
+        for each in (temperature, confidence_temperature):
+            check_temperature(each, "RLD")
         self.alpha = alpha
         self.beta = beta
         self.temperature = temperature

@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from relatum.divergences import check_temperature
 from relatum.losses.target import labelled, own
 from relatum.precision import exact
-from relatum.types import Fault, Labels, Logits, Scalar
+from relatum.types import Labels, Logits, Scalar
 
 
 class WSLD(nn.Module):
@@ -40,8 +41,7 @@ class WSLD(nn.Module):
 
     def __init__(self, temperature: float = 4.0) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise Fault(f"WSLD: temperature must be positive, got {temperature}")
+        check_temperature(temperature, "WSLD")
         self.temperature = temperature
 
     def extra_repr(self) -> str:

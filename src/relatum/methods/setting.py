@@ -60,9 +60,9 @@ class Setting:
         wanted = [self.on] if self.on is not None else [usual, *([otherwise] if otherwise else [])]
         for on in wanted:
             names = {on} if isinstance(on, str) else set(on)
-            if all(names <= set(each) for each in self._pair()):
+            if all(names <= each for each in self._taps()):
                 return on
-        student, teacher = (", ".join(sorted(each)) for each in self._pair())
+        student, teacher = (", ".join(sorted(each)) for each in self._taps())
         raise Fault(
             f"both networks need the tap {_named(wanted[0])}: the student has {student}, the"
             f" teacher {teacher}; name one that both have (METHOD@TAP)"
@@ -155,10 +155,23 @@ class Setting:
             " layer that reads its embedding"
         )
 
+    def _taps(self) -> tuple[set[str], set[str]]:
+        """What there is to read of both; a table of embeddings has a width and no output."""
+        student, teacher = (set(each) for each in self._pair())
+        silent = self.teacher_network is None and self.teacher_says == "embedding"
+        return student, teacher - ({"output"} if silent else set())
+
     def _pair(self) -> tuple[Shapes, Shapes]:
         if self.teacher is None:
             raise Fault("this method learns from a teacher, but there is none")
         return self.student, self.teacher
+
+    def _instead_of(self, name: str) -> str:
+        """The way out, where a loss on logits cannot be had."""
+        leave = f"leave {name} out"
+        if self.student_says != "logits" or self.teacher_network is None or self.classes is None:
+            return leave
+        return f"{leave}, or train the teacher's classifier on these classes with 'relatum teach'"
 
     @property
     def supervised(self) -> bool:
@@ -188,7 +201,7 @@ class Setting:
                 f"{name} compares logits over the same classes: here the student gives"
                 f" {_said(self.student_says, self.student)} and the teacher"
                 f" {_said(self.teacher_says, self.teacher)}"
-                f"{'' if self.same_classes else ' of other classes'}"
+                f"{'' if self.same_classes else ' of other classes'}; {self._instead_of(name)}"
             )
         on = self.layer("output")
         student, teacher = self.sizes(on)

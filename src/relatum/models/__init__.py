@@ -9,7 +9,7 @@ from torch import nn
 
 from relatum.imports import from_path
 from relatum.models.digits import digits_cnn_large, digits_cnn_small
-from relatum.models.foreign import NAMED, from_timm, from_torchvision
+from relatum.models.foreign import NAMED, from_timm, from_torchvision, is_foreign
 from relatum.models.huggingface import from_huggingface
 from relatum.models.mnist import (
     mnist_ae_32,
@@ -122,6 +122,18 @@ def create(name: str, *, channels: int, size: int, classes: int) -> nn.Module:
     if ":" in name:
         return _call(name, from_path(name), asked)
     raise Fault(unknown_model(name, MODELS))
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is that of somebody's own code, which ``create`` imports and so runs.
+
+    Example:
+        >>> is_own("net.py:make"), is_own("timm/resnet18:pretrained")
+        (True, False)
+    """
+    if name.startswith(_SIMKD):
+        return any(map(is_own, _joined(name)))
+    return ":" in name.removesuffix(_PRETRAINED) and not is_foreign(name)
 
 
 def _joined(name: str) -> tuple[str, str]:

@@ -12,6 +12,8 @@ from relatum.types import Fault, Input, first_line
 LIBRARIES = ("timm", "torchvision", "hf")
 """Whose networks are named ``LIBRARY/NAME``."""
 PRETRAINED = ":pretrained"
+_UNREACHED = {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "URLError", "TransportError"}
+"""What the hub's and torch's own downloads raise without a connection, by their names."""
 NAMED = "timm/…, torchvision/… and hf/…"
 
 
@@ -46,13 +48,34 @@ def from_timm(
         network: nn.Module = build(
             name, pretrained=pretrained, num_classes=classes, in_chans=channels, **sized
         )
-    except TypeError as error:
-        if found is None or "img_size" not in str(error):
+    except Exception as error:
+        if found is None or _unreached(error):
+            raise _unfetched(f"timm/{name}", error) from error
+        if not isinstance(error, TypeError) or "img_size" not in str(error):
             raise
         raise Fault(
             f"timm/{name} cannot be built for {size} pixels, only for {found.input_size[-1]}"
         ) from error
     return network
+
+
+def _unfetched(name: str, error: Exception) -> Fault:
+    """What to say where a network, or its weights, could not be had from a hub."""
+    if not _unreached(error):
+        return Fault(f"{name} cannot be had: {first_line(error)}")
+    return Fault(
+        f"the weights of {name} could not be fetched (no connection?); name a file: MODEL@FILE"
+    )
+
+
+def _unreached(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came of, is that of a connection."""
+    while error is not None:
+        names = {each.__name__ for each in type(error).__mro__}
+        if isinstance(error, ConnectionError | TimeoutError) or names & _UNREACHED:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def from_torchvision(
@@ -93,12 +116,11 @@ def from_torchvision(
         ) from error
     if pretrained:
         weights = models.get_model_weights(name)["DEFAULT"]
-        _load(
-            f"torchvision/{name}",
-            network,
-            weights.get_state_dict(check_hash=True, weights_only=True),
-            classes,
-        )
+        try:
+            state = weights.get_state_dict(check_hash=True, weights_only=True)
+        except OSError as error:  # URLError is one
+            raise _unfetched(f"torchvision/{name}", error) from error
+        _load(f"torchvision/{name}", network, state, classes)
     return network
 
 

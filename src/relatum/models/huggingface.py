@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from relatum.types import Fault, Images, Input, first_line
@@ -16,10 +16,6 @@ from relatum.types import Fault, Images, Input, first_line
 NEEDS = "pip install relatum[huggingface]"
 CLASSIFIES = "ForImageClassification"
 _POOLER = "pooler."
-_REFUSED = (
-    *(ValueError, TypeError, KeyError, AttributeError, OSError, RuntimeError, ImportError),
-    SafetensorError,
-)
 
 
 class HuggingFace(nn.Module):
@@ -105,7 +101,12 @@ def from_huggingface(
         return _loaded(name, kind, config, classes)
     except Fault:
         raise
-    except _REFUSED as error:
+    except UnpicklingError as error:
+        raise Fault(
+            f"hf/{name}: its weights are a pickle of more than tensors, so they were not loaded:"
+            " such a file can run code; save them by save_pretrained, as safetensors"
+        ) from error
+    except Exception as error:  # what is in its files can break anything, in any way
         raise Fault(f"hf/{name} cannot be built: {first_line(error)}") from error
 
 
@@ -144,14 +145,16 @@ def _config(name: str, pretrained: bool) -> Any:
         return _vision(name, AutoConfig.for_model(name))
     if folder.is_dir() and not (folder / "config.json").exists():
         raise Fault(f"hf/{name}: the folder holds no config.json, as save_pretrained writes it")
-    if "/" not in name:
+    if "/" not in name and not folder.is_dir():
         near = get_close_matches(name, list(CONFIG_MAPPING), n=3, cutoff=0.4)
         hint = f"the nearest are {', '.join(near)}; " if near else ""
         raise Fault(f"transformers has no kind of model {name!r}; {hint}or name hf/OWNER/MODEL")
     try:
         place = str(folder) if folder.is_dir() else name
         return _vision(name, AutoConfig.from_pretrained(place, trust_remote_code=False))
-    except (OSError, ValueError, KeyError) as error:
+    except Fault:
+        raise
+    except Exception as error:  # wrong types in it are refused by a class of their own
         raise Fault(f"hf/{name} cannot be had: {first_line(error)}") from error
 
 
@@ -253,6 +256,15 @@ def _classifies(model: Any) -> bool:
 def _input(name: str, config: Any) -> Input:
     """How a model's own image processor prepares images; the size that it is built for else."""
     told = _processor(name)
+    try:
+        return _input_from(told, config)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Fault(
+            f"hf/{name}: its preprocessor_config.json cannot be read: {first_line(error)}"
+        ) from error
+
+
+def _input_from(told: Mapping[str, Any], config: Any) -> Input:
     size = _square(told.get("crop_size")) if told.get("do_center_crop") else None
     size = size or _square(told.get("size")) or _square(getattr(config, "image_size", None))
     plain = not told.get("do_normalize", True) or not told.get("image_mean")

@@ -66,12 +66,15 @@ def maps(networks: Sequence[Kept]) -> Maps | None:
             drawn.append((each.title, pictures))
     if first is None:
         return None
-    classes = "" if first.labels is None else f" of {len(np.unique(first.labels))} classes"
+    classes = colours = ""
+    if first.labels is not None:
+        classes = f" of {len(np.unique(first.labels))} classes"
+        colours = " Colours are classes."
     about = (
         f"t-SNE of the same {len(first.indices)} test images{classes}, by the embedding and by"
         f" the logits (perplexity {_perplexity(len(first.indices)):g}, {ITERATIONS} iterations,"
-        f" from the principal components, seed {SEED}); the lowest seed of each method. Colours"
-        " are classes. Only nearness means something: not the axes, not the gaps between groups."
+        f" from the principal components, seed {SEED}); the lowest seed of each method.{colours}"
+        " Only nearness means something: not the axes, not the gaps between groups."
     )
     return Maps(tuple(drawn), about)
 

@@ -55,12 +55,14 @@ class Gallery:
         scales: what the colours mean.
         notes: what was left out, and why.
         images: how many images a matrix relates.
+        labelled: whether their classes are known, which they are then sorted by.
     """
 
     networks: tuple[tuple[str, tuple[Picture, ...]], ...]
     scales: tuple[Picture, ...]
     notes: tuple[str, ...]
     images: int
+    labelled: bool
 
 
 def gallery(summary: Summary, runs: Iterable[tuple[Path, Record]]) -> Gallery | None:
@@ -87,7 +89,8 @@ def gallery(summary: Summary, runs: Iterable[tuple[Path, Record]]) -> Gallery | 
     students = [each for each in found if each.title not in _teachers(summary)]
     notes += _of_other_teachers(students, teacher)
     networks, scales = _drawn(students, teacher, marks)
-    return Gallery(networks, scales, tuple(notes), len(found[0].indices))
+    first = found[0]
+    return Gallery(networks, scales, tuple(notes), len(first.indices), first.labels is not None)
 
 
 def _lowest_seeds(summary: Summary, runs: Iterable[tuple[Path, Record]]) -> list[tuple[str, Path]]:

@@ -190,8 +190,9 @@ def _relations(summary: Summary, runs: Runs) -> list[str]:
         return []
     about = (
         f"How alike the same {shown.images} test images are to each network, by the cosine of"
-        " their embeddings. Images are sorted by class; each method shows its lowest seed and,"
-        " below, where it differs from the teacher: red is more alike than to the teacher."
+        f" their embeddings. {'Images are sorted by class; each' if shown.labelled else 'Each'}"
+        " method shows its lowest seed and, below, where it differs from the teacher: red is more"
+        " alike than to the teacher."
     )
     scales = f'<div class="scales">{"".join(map(markup.image, shown.scales))}</div>'
     cards = [

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from relatum.evaluate import MUCH, by_chance
 from relatum.record import Record
 from relatum.report.columns import Column, markdown, markdown_text, terminal
 from relatum.report.rows import ALONE, Line, lines_of
@@ -129,7 +130,7 @@ class Summary:
         ]
         for metric in METRICS:
             first = metric == self.primary
-            if not any(metric.name in line.metrics for line in students):
+            if not self._measured(metric):
                 continue
             if brief and not first and metric not in BRIEF:
                 continue
@@ -159,8 +160,8 @@ class Summary:
             return mean
         return f"{mean} [{between(found.interval, digits)}]"
 
-    def notes(self) -> list[str]:
-        """What has to be said under the table."""
+    def notes(self, *, brief: bool = False) -> list[str]:
+        """What has to be said under the table, with all its columns or those that are brief."""
         seeds = [line.n for line in self.students] or [line.n for line in self.lines]
         span = str(seeds[0]) if len(set(seeds)) == 1 else f"{min(seeds)} to {max(seeds)}"
         notes = [
@@ -181,7 +182,13 @@ class Summary:
             for line in self.lines
             if line.mark
         )
+        shown = self.primary == NEIGHBOURS if brief else self._measured(NEIGHBOURS)
+        if shown and self.test_images > 1 and (chance := by_chance(self.test_images)) > MUCH:
+            notes.append(f"Neighbours: of so few images {chance:.1f} % are shared by chance.")
         return notes
+
+    def _measured(self, metric: Metric) -> bool:
+        return any(metric.name in line.metrics for line in self.students or self.lines)
 
     def _about_differences(self) -> list[str]:
         found = [line.difference for line in self.lines if line.difference is not None]
@@ -211,7 +218,7 @@ class Summary:
 
     def rich(self) -> Table:
         """The table for a terminal: what matters most of it, in 80 characters."""
-        return terminal(self.columns(brief=True), self.notes())
+        return terminal(self.columns(brief=True), self.notes(brief=True))
 
 
 def summarise(records: Sequence[Record]) -> Summary:

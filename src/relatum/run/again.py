@@ -5,8 +5,9 @@ from pathlib import Path
 
 import torch
 
+from relatum import models
 from relatum.recipes.recipe import Recipe
-from relatum.record import Record
+from relatum.record import NAME, Record
 from relatum.run import measure
 from relatum.run.claim import BEST
 from relatum.run.hearing import Hearing
@@ -29,6 +30,7 @@ def evaluate_again(
     best: bool = False,
     download: bool = False,
     device: torch.device | None = None,
+    own_code: tuple[str, ...] = (),
 ) -> dict[str, float]:
     """The metrics of a trained student, on the test images.
 
@@ -40,13 +42,16 @@ def evaluate_again(
         best: take the best epoch by validation instead of the last.
         download: fetch the set if it is missing.
         device: where.
+        own_code: names of networks (``module:name``) that the run may import; others than these
+            it may not, for whoever wrote the record would say which code is run here.
 
     Raises:
-        Fault: the run is not finished, its files are damaged or missing, or its teacher is
-            another one now.
+        Fault: the run is not finished, its files are damaged or missing, its teacher is
+            another one now, or it is of own code that ``own_code`` does not name.
     """
     device = device or torch.device("cpu")
     record = Record.load(folder)
+    _check_code(record.recipe, folder, own_code)
     recipe: Recipe = record.recipe.but(
         dataset=dataset or record.recipe.dataset,
         data_root=str(data_root) if data_root else record.recipe.data_root,
@@ -76,7 +81,25 @@ def evaluate_again(
     found = measure.measure(student, pair.teacher, pair.setting, sets.test, hear=hear)
     if recipe.dataset == record.recipe.dataset:  # what the run left out has a reason
         found = {name: value for name, value in found.items() if name in record.metrics}
+    elif not set(measure.OF_OUTPUT) & set(record.metrics):  # nothing taught it what to put out
+        found = {name: each for name, each in found.items() if name not in measure.OF_OUTPUT}
     return found | measure.probe(student, recipe, sets, hear)
+
+
+def _check_code(recipe: Recipe, folder: Path, named: tuple[str, ...]) -> None:
+    """Refuse own code that nobody but a file has named."""
+    networks = [recipe.student]
+    for each in teachers_of(recipe.teacher) if recipe.teacher is not None else ():
+        model, at, _ = each.text.partition("@")
+        networks.extend([model] if at and each.table is None else [])
+    needed = [each for each in dict.fromkeys(networks) if models.is_own(each)]
+    if unknown := [each for each in named if each not in needed]:
+        raise Fault(f"{folder} is a run of {' and '.join(networks)}, not of {unknown[0]}")
+    if missing := [each for each in needed if each not in named]:
+        raise Fault(
+            f"{folder / NAME} names {' and '.join(missing)}, and a file may not say which code is"
+            f" run; say it yourself, if you trust it: {','.join(needed)}@{folder}"
+        )
 
 
 def _teacher_of(record: Record, folder: Path, *, other: bool) -> str | None:
@@ -96,7 +119,11 @@ def _found(teacher: TeacherName, folder: Path) -> str:
     if teacher.table is not None:
         place = str(teacher.table.path)
         return teacher.text.replace(place, _around(place, folder), 1)
-    model, at, named = teacher.text.rpartition("@")
+    places = [Path(teacher.text), *(each / teacher.text for each in folder.resolve().parents)]
+    whole = next((each for each in places if each.exists()), None)
+    model, at, named = teacher.text.partition("@")
+    if whole is not None or not at:  # a run's own folder may have an @, as of sp@stage2
+        return str(whole or _around(teacher.text, folder))
     return model + at + _around(named, folder)
 
 

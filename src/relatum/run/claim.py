@@ -1,15 +1,17 @@
 """Whose a folder is: what a run leaves in its own, and when another may write there."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from relatum.recipes.recipe import Recipe
-from relatum.record import NAME, Record
+from relatum.record import NAME, Record, TeacherRecord
 from relatum.run.pictured import PICTURED
 from relatum.run.profiled import FILES as PROFILED
 from relatum.run.trained import WEIGHTS, weights_of
+from relatum.several import shares_of
 from relatum.tables import read
-from relatum.teacher_names import table_of
+from relatum.teacher_names import TeacherName, teachers_of
 from relatum.types import Fault
 from relatum.weights import fingerprints_of, write
 
@@ -55,24 +57,43 @@ def claim(recipe: Recipe, folder: Path, resume: bool, overwrite: bool) -> Record
     if not (folder / NAME).exists():
         return None
     record = Record.load(folder)
-    learnt = record.teacher.weights_sha256 if record.teacher else ""
-    for text, known, what in (
-        (recipe.teacher, learnt, "learnt from another teacher"),
-        (recipe.begin, record.begin_sha256, "began with other weights"),
-    ):
-        weights = weights_of(text) if text else None
-        if weights is not None and known and known not in _fingerprints(weights):
-            raise Fault(
-                f"{folder} holds a run that {what}; delete it or replace it by --overwrite, or"
-                " choose another --out"
-            )
-    table = table_of(recipe.teacher) if recipe.teacher else None
-    if table is not None and table.path.is_file() and read(table).sha256 != learnt:
+    for what in _otherwise(recipe, record):
         raise Fault(
-            f"{folder} holds a run that learnt from another table; delete it or replace it by"
-            " --overwrite, or choose another --out"
+            f"{folder} holds a run that {what}; delete it or replace it by --overwrite, or choose"
+            " another --out"
         )
     return record
+
+
+def _otherwise(recipe: Recipe, record: Record) -> Iterator[str]:
+    """What a finished run did otherwise than a recipe asks, as far as files that are there say."""
+    named = teachers_of(recipe.teacher) if recipe.teacher else ()
+    told = record.teacher
+    known = () if told is None else told.members or (told,)
+    if len(named) != len(known):
+        yield "learnt from other teachers"
+        return
+    for each, of in zip(named, known, strict=True):
+        if _is_another(each, of):
+            yield f"learnt from another {'teacher' if each.table is None else 'table'}"
+    shares = shares_of([each.weight for each in named]) if named else ()
+    if shares != tuple(of.share for of in known):
+        yield "weighed its teachers otherwise"
+    if recipe.begin and _differs(recipe.begin, record.begin_sha256):
+        yield "began with other weights"
+
+
+def _is_another(named: TeacherName, told: TeacherRecord) -> bool:
+    if named.table is None:
+        return _differs(named.text, told.weights_sha256)
+    there = named.table.path.is_file()
+    return there and read(named.table).sha256 != told.weights_sha256
+
+
+def _differs(text: str, known: str) -> bool:
+    """Whether a file of weights is there, and is another than it was."""
+    weights = weights_of(text)
+    return weights is not None and bool(known) and known not in _fingerprints(weights)
 
 
 def clear(recipe: Recipe, folder: Path, overwrite: bool) -> None:

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from relatum import together
 from relatum.checkpoint import Saver, Stop
@@ -31,6 +30,7 @@ from relatum.run.rows import go_on, note
 from relatum.run.shown import keep_pictures
 from relatum.run.tracked import tracked
 from relatum.run.trained import WEIGHTS
+from relatum.run.untaught import Lessons, in_words, untaught_layers, way_out
 from relatum.run.watch import Watch, best_on_test, best_row, chosen_by
 from relatum.weights import save_state, state_of
 
@@ -126,23 +126,25 @@ class _Run:
         self.watch.check(ready.stages[-1].objective, self._remark)
         cost = ready.cost()
         rows: list[Row] = []
-        idle: dict[str, nn.Parameter] = {}
-        learnt: set[nn.Parameter] = set()
+        lessons = Lessons()
         for number, stage in enumerate(ready.stages):
             distiller, resting = ready.distiller(stage, self.alter)
-            named = distiller.named_parameters()
-            idle |= {name: named[name] for name in resting}
+            lessons.add(distiller, resting)
+            if stage is ready.stages[-1]:
+                self._check_embedding(ready, lessons)
             before = None if overwrite else self.folder / CHECKPOINT
             of_stage = (stage, distiller, ready, self.recipe, self.display, before)
             self.weights = balanced(*of_stage)
             if "student" in self.recipe.shard:
                 distiller.shard(self.device)
-            learnt |= set(distiller.parameters())
             if not number:  # all that could be refused was not
                 together.by_first(lambda: clear(self.recipe, self.folder, overwrite))
             self._train(number, stage, distiller, ready, rows)
-        never = (name for name, parameter in idle.items() if parameter not in learnt)
-        return self._finish(ready, rows, tuple(sorted(never)), cost)
+        return self._finish(ready, rows, lessons.idle, cost)
+
+    def _check_embedding(self, ready: Prepared, lessons: Lessons) -> None:
+        if layers := untaught_layers(ready.pair.student, ready.sets.shape, lessons.idle):
+            self._remark(f"{in_words(layers)}; {way_out(self.recipe)}")
 
     def _train(
         self,

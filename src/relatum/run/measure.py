@@ -23,7 +23,7 @@ from relatum.evaluate import (
 )
 from relatum.evaluate.ranking import evenly
 from relatum.grammar import adopts
-from relatum.methods import Setting
+from relatum.methods import Says, Setting
 from relatum.objective import Objective
 from relatum.recipes.recipe import Recipe
 from relatum.record import Record, TeacherRecord
@@ -106,9 +106,14 @@ def other_weights(pair: Pair, weights: Path, data: ImageSet, hear: Hearing) -> d
 
 
 def measure_teacher(
-    teacher: AnyTeacher, setting: Setting, data: ImageSet, hear: Hear = hear
+    teacher: AnyTeacher, says: Says | None, setting: Setting, data: ImageSet, hear: Hear = hear
 ) -> dict[str, float]:
-    """What the teacher itself reaches on the same images."""
+    """What a teacher itself reaches on the same images, where it says logits over their classes.
+
+    An embedding may be as wide as there are classes.
+    """
+    if says != "logits":
+        return {}
     said = hear(teacher.tapped, data)
     logits = said.values.get("output")
     if setting.classes is None or said.labels is None or logits is None:
@@ -125,7 +130,7 @@ def measure_members(pair: Pair, data: ImageSet, hear: Hear = hear) -> tuple[Teac
             name=each.known.name,
             weights_sha256=each.known.sha256,
             parameters=sum(map(parameters, networks_of(each.teacher))),
-            metrics=measure_teacher(each.teacher, pair.setting, data, hear),
+            metrics=measure_teacher(each.teacher, each.known.says, pair.setting, data, hear),
             share=share,
         )
         for each, share in zip(pair.teacher.members, pair.teacher.shares, strict=True)
@@ -138,7 +143,8 @@ def record_teacher(
     """Whom the student learnt from and what it reaches, by its own run where that was measured."""
     if pair.teacher is None:
         return None
-    found = measure_teacher(pair.teacher, pair.setting, sets.test, hear)
+    says = pair.setting.teacher_says
+    found = measure_teacher(pair.teacher, says, pair.setting, sets.test, hear)
     if pair.teacher_run is not None:
         before = Record.load(pair.teacher_run)
         if before.recipe.dataset == recipe.dataset:

@@ -1,5 +1,6 @@
 """What pictures of a finished run are drawn from, written into its folder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,6 +26,9 @@ def keep_pictures(folder: Path, pair: Pair, test: ImageSet, hear: Hear) -> None:
     shown = shown_relations(pair.student, pair.teacher, test, hear)
     together.by_first(lambda: write(folder / RELATIONS, save(shown)))
     taught = None if pair.teacher is None else hear(pair.teacher.tapped, test)
+    if taught is not None and pair.setting.teacher_says != "logits":  # however wide it is
+        values = {name: each for name, each in taught.values.items() if name != "output"}
+        taught = replace(taught, values=values)
     kept = pictured(hear(pair.student, test), taught, pair.setting.classes or 0)
     together.by_first(lambda: write(folder / PICTURED, save(kept)))
 

@@ -57,14 +57,14 @@ class TableTeacher:
         dry: how many samples a dry batch has.
 
     Raises:
-        Fault: the table cannot be read, lacks an image to train or to validate on, or holds a
-            number that is not finite.
+        Fault: the table cannot be read, lacks an image to train or to validate on, holds a
+            number that is not finite, or nothing but zeros.
 
     Attributes:
         teaching: who teaches, image by image of the training part.
         known: what is known of it.
-        notes: what was decided by itself, in sentences.
-        weight: how much it counts beside others.
+        zeros: a sentence about rows of zeros, where there are some to train by.
+        notes: what was decided by itself, and that, in sentences.
     """
 
     def __init__(self, name: TableName, sets: Sets, dry: int) -> None:
@@ -74,7 +74,8 @@ class TableTeacher:
         self.teaching = EmbeddingTable(
             **{_ROLES[tap]: rows for tap, rows in self._rows[sets.train].items()}, checked=True
         )
-        self.notes = (*matched.notes, *self._not_compared(matched, sets))
+        self.zeros = self._zeros()
+        self.notes = (*matched.notes, *self.zeros, *self._not_compared(matched, sets))
         widths = dict(self._table.width)
         widths.setdefault("output", widths.get("embedding", 0))
         self.known = Known(
@@ -105,17 +106,24 @@ class TableTeacher:
             self.teaching.to(device)
         return self
 
-    def about(self, data: ImageSet, on: Iterable[str]) -> Collected:
-        """What it says of one of the run's sets; nothing where it lacks rows."""
-        indices = torch.arange(len(data), device=data.device)
+    def about(self, data: ImageSet, on: Iterable[str], which: Tensor | None = None) -> Collected:
+        """What it says of one of the run's sets; nothing where it lacks rows.
+
+        Args:
+            data: the set itself: of images that were taken from it nothing is known.
+            on: names of taps.
+            which: the images that are asked about, by their indices on the CPU; all of them.
+        """
+        which = torch.arange(len(data)) if which is None else which
+        indices = which.to(data.device)
         rows = self._rows.get(data, {})
         values = {
-            name: rows[own].rows(torch.arange(len(data)), data.device)
+            name: rows[own].rows(which, data.device)
             for name in on
             if (own := name if name in rows else "embedding") in rows
             and (name in rows or name == "output")  # without logits it returns its embedding
         }
-        return Collected(values, data.labels, indices)
+        return Collected(values, None if data.labels is None else data.labels[indices], indices)
 
     def _of_parts(self, matched: Matched, sets: Sets) -> dict[ImageSet, dict[str, Rows]]:
         parts = {sets.train: (of_part(matched, sets.source, sets.train), "training")}
@@ -138,6 +146,21 @@ class TableTeacher:
                     f" finite{_beyond(self._table, tap, int(order[bad]))}; mend the table"
                 )
         return found
+
+    def _zeros(self) -> tuple[str, ...]:
+        """What is to be known of rows of zeros; a table of nothing else is refused."""
+        path, samples = self._table.path, self.teaching.samples
+        counts = {tap: rows.zeros() for tap, rows in self.teaching.rows.items()}
+        for tap, count in counts.items():
+            if count == samples:
+                raise Fault(
+                    f"{path}: {_ROLES[tap]} of all {count:,} training images is zeros, of which"
+                    " nothing can be learnt; make the table again"
+                )
+        if not (count := counts.get("embedding", 0)):
+            return ()
+        said = f"the embedding of {count:,} of {samples:,} training images in {path.name} is zeros"
+        return (f"{said}, which have no direction to learn",)
 
     def _not_compared(self, matched: Matched, sets: Sets) -> list[str]:
         missing = int((matched.test < 0).sum())

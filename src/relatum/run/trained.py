@@ -74,12 +74,10 @@ def on_disk(text: str) -> tuple[str, Path] | None:
     Raises:
         Fault: what it names is not there, or does not say which network it is of.
     """
-    name, at, place = text.partition("@")
-    if at:
-        return name, _weights(Path(place))
     path = Path(text)
-    if not path.exists():
-        return None
+    if not path.exists():  # a run's own folder may have an @, as of sp@stage2
+        name, at, place = text.partition("@")
+        return (name, _weights(Path(place))) if at else None
     weights = _weights(path)
     name = about_weights(weights).get("model", "")
     if not name:
@@ -94,7 +92,9 @@ def on_disk(text: str) -> tuple[str, Path] | None:
 
 def weights_of(text: str) -> Path | None:
     """The file that holds the weights of what a text names, if there is one."""
-    path = Path(text.partition("@")[2] or text)
+    path = Path(text)
+    if not path.exists():
+        path = Path(text.partition("@")[2] or text)
     path = path / WEIGHTS if path.is_dir() else path
     return path if path.is_file() else None
 

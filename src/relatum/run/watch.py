@@ -6,7 +6,7 @@ from functools import cached_property
 
 from relatum.data import ImageSet
 from relatum.distiller import Distiller
-from relatum.evaluate import accuracy, retrieval
+from relatum.evaluate import MUCH, accuracy, by_chance, retrieval
 from relatum.evaluate.ranking import evenly
 from relatum.gradient_norms import Norms, obstacle
 from relatum.methods import Setting
@@ -134,7 +134,7 @@ class Watch:
                     f"watch {each} wants labels, and {self.sets.name} has none; watch"
                     " neighbours,agreement,gap"
                 )
-        for lacks, why in self._lacking(objective):
+        for lacks, why in self.lacking(objective):
             remark(f"{lacks} is not watched: {why}")
 
     def _unlabelled(self, each: str) -> bool:
@@ -142,7 +142,7 @@ class Watch:
         lacks = validation is None or validation.labels is None
         return lacks or (each != "retrieval" and train.labels is None)
 
-    def _lacking(self, objective: Objective) -> Iterator[tuple[str, str]]:
+    def lacking(self, objective: Objective) -> Iterator[tuple[str, str]]:
         """What cannot be measured of what is wanted, and why."""
         pair, setting = self.pair, self.pair.setting
         for each in self.recipe.watch:
@@ -191,6 +191,8 @@ class Watch:
                 f"neighbours are those among {measure.NEAR:,} of the {test:,} test images, evenly"
                 " spread"
             )
+        elif self._embeds and test > 1 and (chance := by_chance(test)) > MUCH:
+            yield f"neighbours among {test} test images are shared by chance to {chance:.1f} %"
         if not watch or validation is None:
             return
         told = ", ".join(each for each in watch if each in BY_LABELS)

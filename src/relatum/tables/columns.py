@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from relatum.tables.arrow import arrow_table
 from relatum.teacher_names import TableName
-from relatum.types import Fault, first_line
+from relatum.types import Fault
 
 Keys = tuple[str, ...] | Tensor | None
 Columns = tuple[dict[str, Tensor], Keys]
@@ -34,7 +35,8 @@ def columns_of(name: TableName) -> Columns:
     Raises:
         Fault: the file is damaged, a column is not there, or it cannot be seen which is what.
     """
-    table = _table(name.path)
+    both, named = set(FILES) & set(INDICES), name.column("key")
+    table = arrow_table(name.path, _is_name, lambda each: each == named or each.lower() in both)
     lists, groups = _lists(table), _groups(table)
     wanted = {role: column for role, column in name.columns if role != "key"}
     found = _found(name, wanted, [*lists, *groups])
@@ -68,22 +70,9 @@ def indices(values: Tensor, path: Path, column: str) -> Tensor:
     return found
 
 
-def _table(path: Path) -> Any:
-    try:
-        import pyarrow as arrow
-        from pyarrow import csv, parquet
-    except ImportError as error:
-        raise Fault(f"{path}: reading it needs pyarrow: pip install pyarrow") from error
-    try:
-        table = csv.read_csv(path) if path.suffix.lower() == ".csv" else parquet.read_table(path)
-    except (arrow.ArrowException, OSError) as error:
-        raise Fault(f"{path}: damaged, or no table ({first_line(error)})") from error
-    repeated = [each for each in table.column_names if table.column_names.count(each) > 1]
-    if repeated:
-        raise Fault(f"{path}: the column {repeated[0]!r} is there twice")
-    if not table.num_rows:
-        raise Fault(f"{path}: the table has no rows")
-    return table
+def _is_name(column: str) -> bool:
+    """Whether a column is of file names alone, by what it is called."""
+    return column.lower() in FILES and column.lower() not in INDICES
 
 
 def _lists(table: Any) -> list[str]:
@@ -159,19 +148,44 @@ def _key(name: TableName, table: Any) -> str | None:
         return named
     texts: list[str] = [field.name for field in table.schema if _is_text(field.type)]
     numbers: list[str] = [field.name for field in table.schema if types.is_integer(field.type)]
-    for likely, there in ((FILES, texts), (INDICES, numbers)):
+    files = [*texts, *filter(_is_name, numbers)]  # 1000.jpg may be there as the number 1000
+    for likely, there in ((FILES, files), (INDICES, numbers)):
         for usual in likely:
             same = [each for each in there if each.lower() == usual]
             if same:
                 return same[0]
-        if there is texts and len(texts) == 1:
+        if there is files and len(texts) == 1 and _tells_apart(table[texts[0]]):
             return texts[0]
+    _refuse_unread(name.path, table)
+    if len(texts) == 1:
+        return texts[0]
     if texts:
         raise Fault(
             f"{name.path}: which column has the file names? {', '.join(texts)}; say"
             f" table:{name.path}#key=COLUMN"
         )
     return None
+
+
+def _refuse_unread(path: Path, table: Any) -> None:
+    """Refuse what is called like a key and is none: rows would be taken by their order instead."""
+    from pyarrow import types
+
+    for field in table.schema:
+        called = field.name.lower()
+        if called in (*FILES, *INDICES) and not (
+            _is_text(field.type) or types.is_integer(field.type) or _is_list(field.type)
+        ):
+            wanted = "file names are UTF-8 text" if called in FILES else "an index is whole numbers"
+            raise Fault(
+                f"{path}: {field.name!r} holds {field.type!s:.40}; {wanted}: mend the column,"
+                " name another (#key=COLUMN), or leave it out if rows are in the set's order"
+            )
+
+
+def _tells_apart(cells: Any) -> bool:
+    """Whether no two rows have the same: file names do, and labels do not."""
+    return len(cells.unique()) == len(cells)
 
 
 def _is_text(kind: Any) -> bool:
@@ -187,6 +201,8 @@ def _keys(path: Path, column: str, values: Any) -> tuple[str, ...] | Tensor:
     _refuse_nulls(path, column, values)
     if _is_text(values.type):
         return tuple(values.to_pylist())
+    if types.is_integer(values.type) and _is_name(column):
+        return tuple(map(str, values.to_pylist()))
     if not types.is_integer(values.type):
         raise Fault(f"{path}: {column!r} holds {values.type}; a key is a file name or an index")
     numbers = values.to_numpy()

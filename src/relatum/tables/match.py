@@ -119,12 +119,12 @@ _WAYS: dict[str, Callable[[str], str]] = {
 
 
 def _rows_of(table: Table, keys: Sequence[str], wanted: frozenset[str]) -> dict[str, int]:
-    """The row of every name that some key ends in.
+    """The row of every name that some key ends in; a key is of the longest such name alone.
 
     Raises:
         Fault: two rows of one name differ.
     """
-    depths = sorted({name.count("/") for name in wanted})
+    depths = sorted({name.count("/") for name in wanted}, reverse=True)
     found: dict[str, int] = {}
     for row, key in enumerate(keys):
         folders = key.split("/")
@@ -134,6 +134,7 @@ def _rows_of(table: Table, keys: Sequence[str], wanted: frozenset[str]) -> dict[
                 continue
             if (other := found.setdefault(tail, row)) != row:
                 _refuse_different(table, tail, other, row)
+            break  # b/a/0.jpg is not a/0.jpg, where both are there
     return found
 
 

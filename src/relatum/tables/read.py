@@ -3,10 +3,12 @@
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -21,6 +23,14 @@ EMBEDDING, OUTPUT = "embedding", "output"
 """What the values are called as taps of a teacher; logits are what a network returns."""
 _NAMES = "names"
 """Of a safetensors file's metadata: a JSON list of file names, one for each row."""
+_NO_ARRAY = (ValueError, OverflowError, EOFError, SyntaxError, TokenError, RecursionError)
+"""What NumPy raises where a header is damaged, which it reads as an expression of Python."""
+_WIDE = (torch.uint16, torch.uint32, torch.uint64)
+"""What torch can hold and hardly computes with."""
+_NUMBERS = (
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, *_WIDE),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +74,8 @@ def read(name: TableName) -> Table:
     Raises:
         Fault: there is no such file, it is damaged, or holds no such table.
     """
+    if "\0" in str(name.path):
+        raise Fault(f"{str(name.path)!r}: a file's name has no NUL in it")
     try:
         about = name.path.stat()
         if name.path.is_dir():
@@ -103,8 +115,10 @@ def _numpy(name: TableName) -> Columns:
     if any(role == "key" or column for role, column in name.columns) or len(name.columns) > 1:
         raise Fault(f"{name.path}: an .npy is one array, without columns: name it #logits, or not")
     try:  # copied on write, so that torch gets memory that it may call its own
-        array = np.load(name.path, mmap_mode="c", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        with warnings.catch_warnings():  # a size beyond all is refused, so nobody need be warned
+            warnings.simplefilter("ignore", RuntimeWarning)
+            array = np.load(name.path, mmap_mode="c", allow_pickle=False)
+    except _NO_ARRAY as error:
         raise Fault(f"{name.path}: no array of numbers ({first_line(error)})") from error
     if not isinstance(array, np.ndarray):
         raise Fault(f"{name.path} is an archive of arrays; save one of them as .npy")
@@ -137,9 +151,15 @@ def _safetensors(name: TableName) -> Columns:
     elif _NAMES in metadata:
         keys = _names(metadata[_NAMES], name.path)
     for role, value in found.items():
-        if value.dtype is torch.bool or value.is_complex():
-            raise Fault(f"{name.path}: {wanted[role]} holds {value.dtype}; wanted floats")
-    return {OUTPUT if role == "logits" else role: value for role, value in found.items()}, keys
+        if value.dtype not in _NUMBERS:
+            raise Fault(
+                f"{name.path}: {wanted[role]} holds {value.dtype}; wanted floats of 16, 32 or 64"
+                " bits, or whole numbers"
+            )
+    return {
+        OUTPUT if role == "logits" else role: value.float() if value.dtype in _WIDE else value
+        for role, value in found.items()
+    }, keys
 
 
 def _tensors(name: TableName, there: list[str]) -> dict[str, str]:
@@ -166,7 +186,7 @@ def _tensors(name: TableName, there: list[str]) -> dict[str, str]:
 def _names(text: str, path: Path) -> tuple[str, ...]:
     try:
         names = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # RecursionError: nested a thousand deep
         names = None
     if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
         found = re.sub(r"\s+", " ", text[:40])

@@ -1,5 +1,6 @@
 """A teacher that is a table: a row for every sample of a set, and no network."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,7 +11,7 @@ from relatum.teachers import TeacherFromMemory
 from relatum.types import Fault
 
 AT_ONCE = 8192
-"""Rows that are looked at together for what is not finite."""
+"""Rows that are looked at together for what is not finite, or nothing but zeros."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +65,21 @@ class Rows:
 
     def first_bad(self) -> int | None:
         """The first sample whose row is not finite, if there is one."""
-        for first in range(0, self.samples, AT_ONCE):
-            places = torch.arange(first, min(first + AT_ONCE, self.samples), device=self.device)
-            bad = ~self.rows(places, self.device).isfinite().all(1)
+        for first, part in self._parts():
+            bad = ~part.isfinite().all(1)
             if bad.any():
                 return first + int(bad.nonzero()[0])
         return None
+
+    def zeros(self) -> int:
+        """How many samples have a row of zeros, which has no direction."""
+        return sum(int((part == 0).all(1).sum()) for _, part in self._parts())
+
+    def _parts(self) -> Iterator[tuple[int, Tensor]]:
+        """The samples' rows, some at a time, and the first sample of those."""
+        for first in range(0, self.samples, AT_ONCE):
+            places = torch.arange(first, min(first + AT_ONCE, self.samples), device=self.device)
+            yield first, self.rows(places, self.device)
 
 
 class EmbeddingTable(TeacherFromMemory):

@@ -54,7 +54,8 @@ def found(wanted: Search, study: "Study", out: Path, validation: float) -> Found
         wanted: what was searched.
         study: its trials.
         out: its folder; gets ``best/recipe.json`` and ``tune.png``.
-        validation: the share that the recipe shall cut off from now on.
+        validation: the share that the recipe shall cut off from now on; at 0 there is nothing to
+            watch on, so the recipe watches nothing either.
 
     Raises:
         Fault: no trial was trained to its end.
@@ -65,7 +66,9 @@ def found(wanted: Search, study: "Study", out: Path, validation: float) -> Found
         raise Fault(f"none of {len(finished(study))} trials was trained to its end; {out} has why")
     sign = -1 if wanted.direction == "maximize" else 1
     ranked = sorted(complete, key=lambda each: (sign * (each.value or 0.0), each.number))
-    recipe = wanted.recipe_of(ranked[0].params).but(validation=validation)
+    recipe = wanted.recipe_of(ranked[0].params)
+    unwatched: dict[str, Any] = {} if validation else {"watch": (), "best_by": None}
+    recipe = recipe.but(validation=validation, **unwatched)
     file = out / BEST / RECIPE
     write(file, recipe.model_dump_json(indent=1).encode())
     mattered = _mattered(study, len(complete))

@@ -92,6 +92,8 @@ def dimension(text: str, recipe: Recipe) -> Dimension:
             f" {domain!r}"
         )
     for value in found.choices or found.ends:
+        if name == "epochs" and isinstance(value, int | float) and value < 1:
+            raise Fault(f"--search epochs: what is judged needs one epoch at least, got {domain!r}")
         parse(applied(recipe, {name: value}).method)
     return found
 

@@ -80,11 +80,27 @@ def search(
         Fault: the database is of another search, or trials cannot be run.
         Interrupted: it was asked to stop; what was under way is tried again by the next search.
     """
-    address = wanted.storage or f"sqlite:///{(out / DATABASE).resolve()}"
+    address = wanted.storage or address_of(out)
     study = _study(wanted, out, address, workers)
     for trial in _running(study, out):
         _again(study, trial.number, trial._trial_id, "the search ended before it did")
     return _Searching(wanted, out, pool, stop, say, study, address).go()
+
+
+def address_of(out: Path) -> str:
+    """Where the database of a search lies, which is in its folder.
+
+    Raises:
+        Fault: the folder's path has what this SQLAlchemy cannot write in an address.
+    """
+    optuna()  # says what to install
+    from sqlalchemy.engine import URL, make_url
+
+    path = str((out / DATABASE).resolve())
+    address = URL.create("sqlite", database=path).render_as_string(hide_password=False)
+    if make_url(address).database != path:
+        raise Fault(f"{path}: the address of a database cannot have ? or %; choose another --out")
+    return address
 
 
 def finished(study: "Study") -> "list[FrozenTrial]":

@@ -19,7 +19,7 @@ from relatum.recipes.recipe import Recipe
 from relatum.run import Silent
 from relatum.run.balanced import balanced
 from relatum.run.hearing import Hearing
-from relatum.run.prepare import optimizer_of, prepare, recipe_of
+from relatum.run.prepare import Prepared, optimizer_of, prepare, recipe_of
 from relatum.run.watch import Watch
 from relatum.tally import NotFinite
 from relatum.types import Fault, first_line
@@ -37,7 +37,7 @@ class Tried:
     Attributes:
         kind: trained to its end; given up early; it did not stay finite; it was asked to stop;
             or it failed.
-        values: of the metric after each epoch of its last stage.
+        values: of the metric after each epoch of its last stage that it was measured after.
         reason: in a line, where it has no last value.
         trace: where it failed.
         seconds: that it took.
@@ -73,16 +73,16 @@ class Trying:
         """Train it; whatever it raises comes back as an outcome."""
         began = time.monotonic()
         values: list[float] = []
-        hopeless = _hopeless(*self.pruned) if self.pruned else _never
         kind: Literal["done", "given up", "not finite", "stopped", "failed"] = "done"
         reason = trace = ""
         unsound = False
         try:
             stop.check()
-            for value in validated(self.recipe, self.metric, device, stop):
+            hopeless = _hopeless(*self.pruned) if self.pruned else _never
+            for epoch, value in validated(self.recipe, self.metric, device, stop):
                 values.append(value)
-                if len(values) < self.recipe.epochs and hopeless(len(values), value):
-                    kind, reason = "given up", f"given up after epoch {len(values)}"
+                if epoch < self.recipe.epochs and hopeless(epoch, value):
+                    kind, reason = "given up", f"given up after epoch {epoch}"
                     break
         except Interrupted:
             kind = "stopped"
@@ -102,8 +102,26 @@ class Trying:
         write(self.folder / FILE, json.dumps(found, indent=1).encode())
 
 
-def validated(recipe: Recipe, metric: str, device: torch.device, stop: Stop) -> Iterator[float]:
-    """Train as a run does, and say after each epoch of the last stage what it reaches.
+def check(recipe: Recipe, ready: Prepared) -> None:
+    """Look, before anything is trained, at whether a trial can be judged as the recipe wants.
+
+    Raises:
+        Fault: what it is to be judged by, or what is watched besides, cannot be measured.
+    """
+    objective = ready.stages[-1].objective
+    watch = Watch(recipe, ready.pair, ready.sets, Hearing())
+    watch.check(objective, lambda remark: None)
+    for lacks, why in watch.lacking(objective):
+        if lacks == recipe.best_by:
+            raise Fault(f"no trial can be judged by {lacks}: {why}; choose another best_by")
+
+
+def validated(
+    recipe: Recipe, metric: str, device: torch.device, stop: Stop
+) -> Iterator[tuple[int, float]]:
+    """Train as a run does, and say after which epochs of the last stage it reaches what.
+
+    These are all of them; fewer, and the last, where the recipe watches the metric less often.
 
     Args:
         recipe: cuts a validation part.
@@ -134,15 +152,22 @@ def validated(recipe: Recipe, metric: str, device: torch.device, stop: Stop) -> 
         ):
             if stage is ready.stages[-1]:
                 found = watch.after(epoch.number, own.epochs, stage.objective)
-                yield _of(found, metric, recipe)
+                due = epoch.number % recipe.watch_every == 0 or epoch.number == own.epochs
+                if due or _named(metric) in found:
+                    yield epoch.number, _of(found, metric, recipe)
 
 
 def _of(found: dict[str, float], metric: str, recipe: Recipe) -> float:
     """The metric among what was measured."""
-    if (name := f"validation_{metric}") not in found:
+    if (name := _named(metric)) not in found:
         has = ", ".join(each.removeprefix("validation_") for each in found) or "nothing"
         raise Fault(f"{recipe.method} is not judged by {metric}; the validation part has {has}")
     return found[name]
+
+
+def _named(metric: str) -> str:
+    """As a row has it."""
+    return f"validation_{metric}"
 
 
 def _never(epoch: int, value: float) -> bool:
