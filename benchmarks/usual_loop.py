@@ -84,7 +84,7 @@ class Features(nn.Module):
     def __init__(self, network: nn.Module, place: Place) -> None:
         super().__init__()
         self.network = network
-        path, at = place
+        path, at = place[:2]
         module = network.get_submodule(path)
         if at == "input":
             module.register_forward_pre_hook(lambda _, entering: self._keep(entering[0]))

@@ -280,6 +280,6 @@ def test_a_rehearsal_writes_nothing_and_finds_what_does_not_fit(tmp_path: Path) 
     ]
     rehearse(cells, tmp_path, device=CPU)
     wrong = Cell("x/seed-0", "x", SHORT.but(method="sp@nope", teacher=source))
-    with pytest.raises(Fault, match="need the tap 'nope'"):
+    with pytest.raises(Fault, match="has no tap and no module 'nope'"):
         rehearse([*cells, wrong], tmp_path, device=CPU)
     assert list(tmp_path.iterdir()) == []
