@@ -62,9 +62,7 @@ class Teacher(nn.Module):
             compiled: let ``torch.compile`` fuse what lies between its layers.
         """
         tapped, folded = fold(self.tapped, images)
-        network = tapped.only(
-            set()
-        ).network  # it is tapped anew: two sets of hooks are one too many
+        network = tapped.only(set()).network  # its hooks go: it is tapped anew
         reduced = precision if precision in HALVES else None
         if reduced is not None:
             for module in network.modules():

@@ -73,9 +73,8 @@ def test_other_sets_keep_their_schedule_with_other_networks(dataset: str) -> Non
     usual = standard(dataset)[1]
     own = benchmark(dataset, "a", "resnet8", "kd", 1)
     changed = {"student": "resnet8", "teacher": "a", "method": "kd", "seed": 1, "dropout": None}
-    changed["learning_rate"] = standard(dataset)[
-        0
-    ].learning_rate  # MNIST's small student has its own
+    # MNIST's small student has a rate of its own, which is not for others
+    changed["learning_rate"] = standard(dataset)[0].learning_rate
     assert own == usual.but(**changed)
     assert teacher_of(dataset, "resnet14") == standard(dataset)[0].but(student="resnet14")
 
