@@ -39,8 +39,9 @@ test: env  ## run the tests, docstrings and documents included
 
 long: env  ## the tests that take minutes: nodes that are cut off, jobs that are put back, restarts
 	RELATUM_TEST_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster tests/test_cluster_examples.py \
-	tests/bench/test_stopped.py tests/bench/test_cluster.py tests/cli/test_processes.py tests/test_docs.py \
-	tests/losses/test_ranks.py tests/models/test_any_network.py tests/trackers
+	tests/bench tests/cache tests/cli tests/losses/test_ranks.py tests/models/test_any_network.py tests/run \
+	tests/test_docs.py tests/test_first_steps.py tests/test_launch.py tests/test_sharding.py \
+	tests/test_statistics_ranks.py tests/test_together.py tests/trackers
 
 check: lint types examples  ## all that is quick: style, types, and every example
 

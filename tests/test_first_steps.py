@@ -24,7 +24,7 @@ from relatum.schedules import constant
 from relatum.taps import Tapped
 from relatum.teachers import Teacher
 from relatum.types import Batch, Input
-from tests.processes import join, start
+from tests.processes import join, long, start
 
 STEPS, BATCH = 50, 126
 """Sixty-three samples on each of two processes; thirty-two or thirty-one on each of four."""
@@ -107,7 +107,7 @@ def alone() -> Found:
     return {name: found(name) for name in LOSSES}
 
 
-@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=long)])
 def test_the_losses_of_every_step_are_those_of_one_process(alone: Found, size: int) -> None:
     for rank, each in enumerate(start("tests.test_first_steps", size)):
         for name, wanted in alone.items():

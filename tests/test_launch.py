@@ -22,7 +22,7 @@ from relatum import launch, together
 from relatum.last_words import ROLL_CALL
 from relatum.launch import Lost, Quiet
 from relatum.types import Fault
-from tests.processes import ROOT
+from tests.processes import ROOT, long
 
 PATIENCE = 4.0
 LONG = 60.0
@@ -232,6 +232,7 @@ def test_one_that_is_killed_is_named_by_one_other(rank: int) -> None:
     assert seconds < ROLL_CALL
 
 
+@long
 def test_two_that_are_killed_are_both_named() -> None:
     with group("work", 4) as four:
         four.ready()
@@ -241,6 +242,7 @@ def test_two_that_are_killed_are_both_named() -> None:
     assert line.startswith("Lost: process 1, 2 of 4 (from 0) is gone")
 
 
+@long
 def test_one_that_hangs_is_given_up() -> None:
     with group("work", 3, patience=PATIENCE) as three:
         three.ready()

@@ -30,11 +30,11 @@ from relatum.taps import Tap, Tapped, Taps
 from relatum.teachers import Teacher
 from relatum.types import Batch, Fault
 from tests import toys
-from tests.processes import join, start
+from tests.processes import join, long, start
 
 Found = dict[str, Any]
 CPU = torch.device("cpu")
-WORLDS = (2, 3)
+
 STEPS = 6
 TAPS: Taps = {
     "embedding": Tap("fc", "input"),
@@ -306,7 +306,7 @@ def work() -> Found:
     return found
 
 
-@pytest.fixture(scope="module", params=WORLDS)
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=long)])
 def processes(request: pytest.FixtureRequest) -> list[Found]:
     """What each of some processes found."""
     return start("tests.test_sharding", request.param)

@@ -18,6 +18,7 @@ from relatum.recipes.benchmark import Pair
 from relatum.record import Record, unfinished
 from tests.bench.pools import Here, Written
 from tests.bench.test_schedule import ALONE, KD, PAIR, SP, TEACHER, cells
+from tests.processes import long
 from tests.run.runs import equal, numbers
 
 CPU = torch.device("cpu")
@@ -182,6 +183,7 @@ def test_results_that_were_not_told_are_taken_from_the_end(tmp_path: Path) -> No
     assert (progress.done, progress.failed, progress.left) == (3, 0, 0)
 
 
+@long
 def test_asked_to_stop_in_the_middle(tmp_path: Path) -> None:
     """All save, and go on in a group of another size to the same bits."""
     apart, near = tmp_path / "apart", tmp_path / "near"

@@ -17,7 +17,7 @@ from relatum.bench.pool import Died, Message, Note, Result, Steps
 from relatum.bench.workers import Processes
 from relatum.types import Fault
 from tests.bench.tasks import Dies, Raises, Says, Waits
-from tests.processes import ROOT
+from tests.processes import ROOT, long
 
 CPU = torch.device("cpu")
 PATIENCE = 120.0
@@ -120,6 +120,7 @@ def test_asked_to_stop_they_save(tmp_path: Path) -> None:
         assert [each[-1] for each in told.values()] == [Result("saved", unsound=True)] * 2
 
 
+@long
 def test_one_that_others_stop_is_not_used_again(tmp_path: Path) -> None:
     """Whether it is busy, idle, or has only just begun; nothing is lost in a dying process."""
     with closing(Processes(1, CPU)) as pool:

@@ -20,6 +20,7 @@ from relatum.record import Record
 from tests.cli import shell
 from tests.cli.conftest import Refused
 from tests.cli.test_kill import changed, count, finish, folders, record, wait
+from tests.processes import long
 
 __all__ = ["folders"]  # a fixture
 
@@ -128,6 +129,7 @@ def test_teachers_that_are_given_and_what_is_left_alone(
     ]
 
 
+@long
 def test_cells_beside_each_other(
     folders: tuple[Path, Path],
     monkeypatch: pytest.MonkeyPatch,
@@ -235,6 +237,7 @@ def moved(out: Path, epochs: int, *names: str) -> Callable[[], bool]:
     return so
 
 
+@long
 def test_killed_again_and_again(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, no_report: None
 ) -> None:
@@ -267,6 +270,7 @@ def test_killed_again_and_again(
     assert not list(out.rglob(".lock"))
 
 
+@long
 def test_two_at_once_share_the_work(
     here: Path, capsys: pytest.CaptureFixture[str], no_report: None
 ) -> None:

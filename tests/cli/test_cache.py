@@ -13,6 +13,7 @@ import pytest
 from tests.cli import shell
 from tests.cli.conftest import Refused
 from tests.cli.shell import contents
+from tests.processes import long
 
 Does = Callable[..., str]
 
@@ -111,6 +112,7 @@ def test_asked_to_stop_it_says_what_becomes_of_it(number: int, here: Path, teach
     assert "Traceback" not in said
 
 
+@long
 def test_several_commands_at_once_ask_the_teacher_once(here: Path, teacher: Path) -> None:
     ask = ("cache", "--teacher", teacher, "--out", "c", "--method", "kd,sp", "--seed", "0")
     viewed = ("--set", "augment=crop,flip", "--views", "6")

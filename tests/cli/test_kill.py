@@ -18,6 +18,7 @@ import pytest
 
 from relatum.cli import main
 from tests.cli import shell
+from tests.processes import long
 
 KILLS = int(os.environ.get("RELATUM_KILLS", "3"))
 SEED = int(os.environ.get("RELATUM_KILL_SEED", "0"))
@@ -120,6 +121,7 @@ def record(path: Path) -> dict[str, Any]:
     return {name: each for name, each in found.items() if name not in ("seconds", "environment")}
 
 
+@long
 def test_signals_at_every_stage_of_an_experiment(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "whole", tmp_path / "broken"
 
 
+@long
 def test_killed_restarted_and_killed(folders: tuple[Path, Path], teacher: Path) -> None:
     """The same bits in the end, with dropout; restarts go on by themselves, and delete nothing."""
     whole, broken = folders
@@ -100,6 +101,7 @@ def test_killed_restarted_and_killed(folders: tuple[Path, Path], teacher: Path) 
     assert {row["samples"] for row in record["rows"]} == {1437 // 32 * 32}
 
 
+@long
 def test_four_processes_end_in_the_same_bits(folders: tuple[Path, Path], teacher: Path) -> None:
     """A sum of four numbers depends on their order: DDP must keep to one, resumed or not."""
     whole, broken = folders
@@ -158,6 +160,7 @@ def close(one: Path, other: Path) -> None:
         assert mine["losses"] == pytest.approx(yours["losses"], abs=1e-4)
 
 
+@long
 def test_one_that_hangs(tmp_path: Path, teacher: Path) -> None:
     """The others give it up. Its torchrun kills it 30 s later; this test does not wait for that."""
     command = distill(teacher, "sp", "--patience", 5, epochs=10_000)
@@ -189,6 +192,7 @@ def make(channels, size, classes):
 """
 
 
+@long
 def test_one_without_memory(tmp_path: Path) -> None:
     """In the middle of its training one gets no more: it says so, and the other nothing."""
     (tmp_path / "greedy.py").write_text(GREEDY)

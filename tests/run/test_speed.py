@@ -14,6 +14,7 @@ from relatum.run import run
 from relatum.run.prepare import Prepared, optimizer_of, prepare
 from relatum.run.trained import WEIGHTS
 from relatum.speed import Word
+from tests.processes import long
 
 CPU = torch.device("cpu")
 compiler = pytest.mark.skipif(speed._missing(CPU) is not None, reason="needs a C++ compiler")
@@ -115,6 +116,7 @@ def trained(recipe: Recipe, word: Word) -> tuple[Prepared, dict[str, float]]:
     return ready, dict(epoch.losses)
 
 
+@long
 @compiler
 def test_max_compiles_once(recipe: Recipe) -> None:
     """Both networks are compiled; another run of the same pair compiles nothing anew."""
