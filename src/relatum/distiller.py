@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from relatum import world
+from relatum.any_teacher import AnyTeacher, is_teacher
 from relatum.objective import Anchors, Losses, Objective
 from relatum.profiling import labelled, region
-from relatum.several import Teachers, can_encode
 from relatum.sharding import shard_learner, sharded
 from relatum.taps import Tapped, at_rest
-from relatum.teachers import Teacher, TeacherFromMemory
 from relatum.types import Batch, Captured, Fault, Images
 
 Around = Callable[[], AbstractContextManager[object]]
@@ -109,7 +108,7 @@ class Distiller:
     def __init__(
         self,
         student: Tapped,
-        teacher: Teacher | Teaches | None,
+        teacher: AnyTeacher | Teaches | None,
         objective: Objective,
         anchors: Images | None = None,
         *,
@@ -123,11 +122,11 @@ class Distiller:
         if anchors is not None and not objective.accepts("student_anchors"):
             raise Fault("anchors were given, but no term of the objective uses them")
         uses = objective.accepts("teacher") or objective.accepts("teacher_anchors")
-        if anchors is not None and uses and not can_encode(teacher):
+        if anchors is not None and uses and not (is_teacher(teacher) and teacher.encodes):
             raise Fault("anchors need a live teacher: they are encoded by both networks")
         _check_taps("student", objective, set(student.taps))
-        if isinstance(teacher, Teacher | TeacherFromMemory | Teachers):
-            _check_taps("teacher", objective, set(teacher.taps), isinstance(teacher, Teacher))
+        if is_teacher(teacher):
+            _check_taps("teacher", objective, set(teacher.taps), teacher.has_output)
         self.student = student
         self.objective = objective
         self._awake = None if only is None else _submodules(student.network, only)
@@ -169,7 +168,7 @@ class Distiller:
     def taught_anchors(self) -> Captured | None:
         """What the teacher says of fixed anchors: once, for neither of them can change."""
         teacher, anchors = self.teacher, self.learner.anchors
-        if anchors is not None and can_encode(teacher) and self._anchors_seen != anchors._version:
+        if anchors is not None and self._anchors_seen != anchors._version and is_teacher(teacher):
             self._taught_anchors = teacher.encode(anchors)
             self._anchors_seen = anchors._version  # moves when a checkpoint is loaded
         return self._taught_anchors
@@ -226,11 +225,13 @@ class Distiller:
     @contextmanager
     def until(self) -> Iterator[None]:
         """Run both networks no further than to the last tap that is read, for a while."""
-        teacher = self.teacher.tapped if isinstance(self.teacher, Teacher) else None
+        teacher = self.teacher if is_teacher(self.teacher) else None
         with self._until(self.student, "student"), self._until(teacher, "teacher"):
             yield
 
-    def _until(self, network: Tapped | None, name: str) -> AbstractContextManager[None]:
+    def _until(
+        self, network: Tapped | AnyTeacher | None, name: str
+    ) -> AbstractContextManager[None]:
         """End its forward passes behind the last tap that is read, if its output is not."""
         names = self.last_taps[name]
         return nullcontext() if network is None or names is None else network.until(names)

@@ -1,18 +1,18 @@
 """Several teachers at once: one embedding that relates samples as all of them do on average."""
 
 import math
-from collections.abc import Sequence
-from typing import Self, TypeGuard
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from relatum import relations
+from relatum.any_teacher import AnyTeacher
 from relatum.precision import exact
-from relatum.teachers import CachedTeacher, Teacher, TeacherFromMemory
 from relatum.types import Batch, Captured, Fault, Images
 
-Member = Teacher | TeacherFromMemory
 EMBEDDING, OUTPUT = "embedding", "output"
 
 
@@ -125,7 +125,7 @@ class Teachers(nn.Module):
 
     def __init__(
         self,
-        *members: Member,
+        *members: AnyTeacher,
         weights: Sequence[float] | None = None,
         same_classes: bool = False,
     ) -> None:
@@ -139,10 +139,10 @@ class Teachers(nn.Module):
         self.members = members
         self.shares = shares_of(weights)
         self.same_classes = same_classes
-        # of networks alone, for ``to`` and for who asks what moves
-        self.networks = nn.ModuleList(each for each in members if isinstance(each, Teacher))
-        silent = [each for each in members if isinstance(each, TeacherFromMemory)]
-        if same_classes and any(OUTPUT not in each.taps for each in silent):
+        self._cut = False
+        # for ``to``, and for who asks what moves
+        self.networks = nn.ModuleList(each for each in members if isinstance(each, nn.Module))
+        if same_classes and not all(each.has_output for each in members):
             raise Fault("a table without logits says no classes; leave same_classes out")
         if not self.taps:
             raise Fault(
@@ -160,19 +160,29 @@ class Teachers(nn.Module):
         return frozenset(found)
 
     @property
+    def has_output(self) -> bool:
+        """Whether what they return is of one kind: logits over the same classes."""
+        return self.same_classes
+
+    @property
+    def runs(self) -> bool:
+        """Whether one of them is a network."""
+        return any(each.runs for each in self.members)
+
+    @property
     def encodes(self) -> bool:
         """Whether all of them can say something of images that are of no set."""
-        return all(isinstance(each, Teacher | CachedTeacher) for each in self.members)
+        return all(each.encodes for each in self.members)
 
     @property
     def views(self) -> int:
         """In how many ways each sample was augmented, for those that say it from memory."""
-        return max(getattr(each, "views", 1) for each in self.members)
+        return max(each.views for each in self.members)
 
     @property
     def replays(self) -> bool:
         """Whether one call is a function of tensors on the device, which a CUDA graph can hold."""
-        return all(isinstance(each, Teacher) or each.replays for each in self.members)
+        return all(each.replays for each in self.members)
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode."""
@@ -181,20 +191,24 @@ class Teachers(nn.Module):
     def forward(self, batch: Batch) -> Captured:
         """What they say together about a batch."""
         with torch.no_grad():
-            return joined([each(batch) for each in self.members], self.shares, self.same_classes)
+            return self._joined([each(batch) for each in self.members])
 
     def encode(self, images: Images) -> Captured:
         """What they say together about images in [0, 1]; a table says nothing of those."""
-        said = []
-        for each in self.members:
-            if not isinstance(each, Teacher | CachedTeacher):
-                raise Fault("a table says nothing of images that are not of its set, as anchors")
-            said.append(each.encode(images))
-        return joined(said, self.shares, self.same_classes)
+        return self._joined([each.encode(images) for each in self.members])
 
+    @contextmanager
+    def until(self, names: Iterable[str]) -> Iterator[None]:
+        """Run each no further than to its embedding, of which all that they have is made."""
+        before = self._cut
+        with ExitStack() as cuts:
+            for each in self.members:
+                cuts.enter_context(each.until((EMBEDDING,)))
+            self._cut = True
+            try:
+                yield
+            finally:
+                self._cut = before
 
-def can_encode(teacher: object) -> TypeGuard[Teacher | CachedTeacher | Teachers]:
-    """Whether a teacher says something of images that are of no set, as of fixed anchors."""
-    if isinstance(teacher, Teachers):
-        return teacher.encodes
-    return isinstance(teacher, Teacher | CachedTeacher)
+    def _joined(self, said: Sequence[Captured]) -> Captured:
+        return joined(said, self.shares, self.same_classes and not self._cut)

@@ -4,11 +4,13 @@ Needs no torch, so that a misspelt teacher is refused at once.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from relatum.faults import Fault
-from relatum.spelling import path_of, unknown
+from relatum.spelling import path_of
+from relatum.table_names import file_and_columns
 
 TABLE = "table:"
 ROLES = ("embedding", "logits", "key")
@@ -60,9 +62,9 @@ class TeacherName:
 
 
 def teachers_of(text: str) -> tuple[TeacherName, ...]:
-    """The teachers of a recipe: one, or several joined by commas, each with ``=WEIGHT`` or not.
+    """The teachers of a text: one, or several joined by commas, each with ``=WEIGHT`` or not.
 
-    A text that is the path of something there is that one, whatever commas and signs it has.
+    By its words alone: whether they are there is seen when they are loaded (``teachers_there``).
 
     Raises:
         Fault: one has no name or is there twice, a weight is none, or a table is misspelt.
@@ -73,8 +75,18 @@ def teachers_of(text: str) -> tuple[TeacherName, ...]:
         (TeacherName(text='runs/a', weight=1.0), TeacherName(text='runs/b', weight=2.0),
          TeacherName(text='table:c.parquet#embedding=vector,key=file', weight=1.0))
     """
-    pieces = [text] if _there(text) else _pieces(text)
-    found = tuple(_teacher(piece, text, alone=len(pieces) == 1) for piece in pieces)
+    return _read(text, lambda _: False)
+
+
+def teachers_there(text: str) -> tuple[TeacherName, ...]:
+    """As ``teachers_of``, but what is the path of something there is that one, whatever commas and
+    signs it has."""
+    return _read(text, _there)
+
+
+def _read(text: str, there: Callable[[str], bool]) -> tuple[TeacherName, ...]:
+    pieces = [text] if there(text) else _pieces(text)
+    found = tuple(_teacher(piece, text, there, alone=len(pieces) == 1) for piece in pieces)
     for each in found:
         if [other.text for other in found].count(each.text) > 1:
             raise Fault(f"teachers {text!r}: {each.text!r} is there twice; weigh it instead")
@@ -90,21 +102,15 @@ def table_of(text: str) -> TableName | None:
     """
     if not text.startswith(TABLE):
         return None
-    place, hash_, told = text.removeprefix(TABLE).partition("#")
+    place, columns = file_and_columns(
+        text.removeprefix(TABLE), SUFFIXES, ROLES, bare=("logits", "embedding")
+    )
     if not place:
         raise Fault(f"{text!r} names no file; wanted table:FILE, with rows for the images")
     path = path_of(place)
     if path.suffix.lower() not in SUFFIXES:
         more = "; save one array of it as .npy" if path.suffix.lower() == ".npz" else ""
         raise Fault(f"{path}: a table is one of {', '.join(SUFFIXES)}, got {path.suffix!r}{more}")
-    columns: dict[str, str] = {}
-    for each in told.split(",") if hash_ else []:
-        role, _, column = each.partition("=")
-        if role not in ROLES:
-            raise Fault(f"{text}: {unknown('role of a column', role, ROLES)}")
-        if role in columns:
-            raise Fault(f"{text}: the column of {role!r} is named twice")
-        columns[role] = column
     return TableName(path, tuple(columns.items()))
 
 
@@ -112,7 +118,7 @@ def several(text: str | None) -> bool:
     """Whether a recipe's teacher is more than one network: a table, or several."""
     if text is None:
         return False
-    named = teachers_of(text)
+    named = teachers_there(text)
     return len(named) > 1 or named[0].table is not None
 
 
@@ -120,7 +126,14 @@ def _there(text: str) -> bool:
     """Whether a text as a whole is a network's folder or file (``MODEL@FILE``)."""
     model, _, place = text.partition("@")
     several = len(_OUTSIDE.split(model)) > 1
-    return Path(text).exists() or bool(place and not several and Path(place).exists())
+    return _exists(text) or bool(place and not several and _exists(place))
+
+
+def _exists(place: str) -> bool:
+    try:
+        return Path(place).exists()
+    except OSError:  # a list of teachers may be longer than any name
+        return False
 
 
 def _pieces(text: str) -> list[str]:
@@ -135,13 +148,13 @@ def _pieces(text: str) -> list[str]:
     return found
 
 
-def _teacher(piece: str, text: str, *, alone: bool) -> TeacherName:
+def _teacher(piece: str, text: str, there: Callable[[str], bool], *, alone: bool) -> TeacherName:
     if not piece:
         raise Fault(f"teachers {text!r}: one of them has no name")
     found = _WEIGHT.fullmatch(piece)
     # a table's last column may be called 2, and a lone teacher's folder lr=0.1
     within = found is not None and _is_column(found["rest"])
-    if found is None or alone or within or _there(piece):
+    if found is None or alone or within or there(piece):
         return TeacherName(piece)
     try:
         weight = float(found["weight"])

@@ -1,6 +1,6 @@
 """The network that is learnt from, and that cannot learn."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, Self
 
@@ -32,6 +32,9 @@ class Teacher(nn.Module):
     Attributes:
         folded: how many norms are folded into the layers before them, in a copy that is quick.
     """
+
+    has_output = runs = encodes = replays = True  # what it may be asked: relatum.any_teacher
+    views = 1
 
     def __init__(
         self,
@@ -122,6 +125,10 @@ class Teacher(nn.Module):
         with torch.no_grad(), self._as_it_is(images.device.type):
             return self._read(self.tapped.prepare(images))
 
+    def until(self, names: Iterable[str]) -> AbstractContextManager[None]:
+        """Run no further than to the last of these taps, for a while."""
+        return self.tapped.until(names)
+
     def _as_it_is(self, device: str) -> AbstractContextManager[object]:
         if self._precision is not None:
             return torch.autocast(device, self._precision, cache_enabled=False)
@@ -165,6 +172,8 @@ class TeacherFromMemory:
             torch stops there).
     """
 
+    runs = encodes = False  # what it may be asked: relatum.any_teacher
+
     def __init__(self, values: Mapping[str, Remembered], samples: int, views: int = 1) -> None:
         self.values = dict(values)
         self.samples, self.views = samples, views
@@ -174,6 +183,11 @@ class TeacherFromMemory:
     def taps(self) -> frozenset[str]:
         """The names of what is known, ``"output"`` among them."""
         return frozenset(self.values)
+
+    @property
+    def has_output(self) -> bool:
+        """Whether what a network returns is known."""
+        return "output" in self.values
 
     @property
     def replays(self) -> bool:
@@ -200,6 +214,18 @@ class TeacherFromMemory:
         output = said.pop("output", None)
         assert not isinstance(output, tuple)
         return Captured(torch.empty(0, device=there) if output is None else output, said)
+
+    def encode(self, images: Images) -> Captured:
+        """Nothing: it knows the images of its set.
+
+        Raises:
+            Fault: always.
+        """
+        raise Fault("a table says nothing of images that are not of its set, as anchors")
+
+    def until(self, names: Iterable[str]) -> AbstractContextManager[None]:
+        """As ever: nothing runs."""
+        return nullcontext()
 
     def _check(self, indices: Labels) -> None:
         if indices.device.type != "cpu" or not len(indices):
@@ -236,6 +262,8 @@ class CachedTeacher(TeacherFromMemory):
         Fault: in the constructor, a name is none of the live teacher's taps; when called, as
             ``TeacherFromMemory``.
     """
+
+    encodes = True
 
     def __init__(
         self, live: Teacher, values: Mapping[str, Remembered], samples: int, views: int = 1

@@ -1,14 +1,20 @@
 """Fixed anchors: chosen by the seed alone, re-checked by index."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
+from relatum.methods import Says
 from relatum.recipes.recipe import Recipe
 from relatum.run import run
 from relatum.run.anchors import anchors_of
+from relatum.run.network_teacher import NetworkTeacher
 from relatum.run.prepare import Prepared, prepare
+from relatum.taps import Tap, Taps, shapes
 from relatum.teachers import Teacher
 from relatum.types import Fault, Images
 
@@ -17,7 +23,7 @@ CPU = torch.device("cpu")
 
 def chosen(recipe: Recipe, ready: Prepared | None = None) -> Images:
     ready = ready or prepare(recipe, CPU)
-    images = anchors_of(recipe, ready.sets, ready.pair.teacher)
+    images = anchors_of(recipe, ready.sets, ready.pair)
     assert images is not None
     return images
 
@@ -56,8 +62,8 @@ def test_the_most_confident_of_each_class(recipe: Recipe) -> None:
     ready = prepare(recipe, CPU)
     train, teacher = ready.sets.train, ready.pair.teacher
     assert train.labels is not None
-    assert isinstance(teacher, Teacher)
-    chances = teacher.encode(train.float(slice(None))).output.softmax(1)
+    assert isinstance(teacher, NetworkTeacher)
+    chances = teacher.live.encode(train.float(slice(None))).output.softmax(1)
     confidence, guessed = chances.max(1)
     found = places(chosen(recipe, ready), ready)
     for label in range(10):
@@ -66,6 +72,64 @@ def test_the_most_confident_of_each_class(recipe: Recipe) -> None:
         assert right[two].all()
         best = confidence[right].topk(2).values
         torch.testing.assert_close(confidence[two], best)
+
+
+class Turned(nn.Module):
+    """Says of every image that it is of the next class; what it says is as wide as the classes."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        turned: Tensor = self.network(images).roll(1, dims=1)
+        return turned
+
+
+def spoken(ready: Prepared, taps: Taps, says: Says, **known: Any) -> Prepared:
+    """The same run, whose teacher says something else than logits of the set's classes."""
+    assert ready.pair.teacher is not None
+    (tapped,) = ready.pair.teacher.networks
+    teacher = NetworkTeacher(Teacher(Turned(tapped.network), taps), ready.pair.teacher.known)
+    given = shapes(teacher.tapped, ready.sets.train.float(slice(0, 2)))
+    setting = replace(
+        ready.pair.setting,
+        teacher=given,
+        teacher_says=says,
+        teacher_network=teacher.tapped,
+        **known,
+    )
+    return replace(ready, pair=replace(ready.pair, teacher=teacher, setting=setting))
+
+
+@pytest.mark.parametrize(
+    ("taps", "says", "known"),
+    [
+        ({"embedding": Tap("")}, "embedding", {}),
+        ({"embedding": Tap("network")}, "logits", {}),  # nothing linear behind it
+        ({"embedding": Tap("network.fc", "input")}, "logits", {"same_classes": False}),
+    ],
+)
+def test_what_is_as_wide_as_the_classes_is_not_always_logits(
+    recipe: Recipe, taps: Taps, says: Says, known: dict[str, Any]
+) -> None:
+    recipe = recipe.but(anchors="confident-per-class", anchor_count=2)
+    ready = prepare(recipe, CPU)
+    assert ready.sets.train.labels is not None
+    images = chosen(recipe, spoken(ready, taps, says, **known))
+    labels = ready.sets.train.labels[places(images, ready)]
+    assert labels.tolist() == [label for label in range(10) for _ in range(2)]  # by a probe
+    logits = spoken(ready, {"embedding": Tap("network.fc", "input")}, "logits")
+    with pytest.raises(Fault, match="class 0 offers"):  # it is right about few
+        anchors_of(recipe.but(anchor_count=100), logits.sets, logits.pair)
+
+
+def test_a_teacher_without_either_is_refused(recipe: Recipe) -> None:
+    recipe = recipe.but(anchors="confident-per-class", anchor_count=2)
+    ready = spoken(prepare(recipe, CPU), {}, "embedding")
+    with pytest.raises(Fault, match="digits-cnn-large has neither; choose another") as caught:
+        chosen(recipe, ready)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_network_without_classes_is_probed(recipe: Recipe, tmp_path: Path) -> None:

@@ -48,14 +48,18 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     with pytest.raises(Fault, match="the terms are ce and rrkd"):
         run(recipe.but(balance={"ce": 1, "sp": 1}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    with pytest.raises(Fault, match="here is one alone \\(ce\\)"):
+        run(recipe.but(method="none", balance="equal"), tmp_path / "run")
     with pytest.raises(Fault, match="whole batches, and microbatch"):
         recipe.but(balance="equal", microbatch=4)
 
 
-@pytest.mark.parametrize("text", ["sp", "sp=0", "sp=x", "sp=1,sp=2", ""])
+@pytest.mark.parametrize("text", ["sp", "sp=0", "sp=x", "sp=1,sp=2", "ce=1;sp=1", "Equal", ""])
 def test_shares_that_are_none(recipe: Recipe, text: str) -> None:
-    with pytest.raises(Fault, match="recipe field 'balance'"):
+    with pytest.raises(Fault, match="recipe field 'balance'") as caught:
         recipe.but(balance=text)
+    assert str(caught.value).endswith(f", got {text!r}")
+    assert str(caught.value).count("got") == 1
 
 
 def test_shares_are_read_from_a_text(recipe: Recipe) -> None:

@@ -28,8 +28,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "microbatch": {"microbatch": 10},
     "sharded": {"shard": ["teacher", "student"]},
     "half": {"teacher_precision": "bfloat16"},
+    "several sharded": {"shard": ["teacher"], "teacher": "{0},mnist-mlp-1200@{0}=2"},
     "half and sharded": {"teacher_precision": "bfloat16", "shard": ["teacher"]},
     "the last batch": {"drop_last": False},
+    "balanced": {"balance": "equal", "batch_size": 51},
 }
 """What is changed of the recipe."""
 METHODS = ("sp", "rrd", "crd")
@@ -40,7 +42,9 @@ def recipe(teacher: str, method: str, **changes: Any) -> Recipe:
     """Without BatchNorm, whose batch is that of a process, and without dropout."""
     student = "mnist-mlp-32"
     made = Recipe(student=student, teacher=teacher, method=method, epochs=EPOCHS, dropout=0.0)
-    return made.but(batch_size=50, learning_rate=0.01, validation=0.1, **changes)
+    return made.but(
+        **{"batch_size": 50, "learning_rate": 0.01, "validation": 0.1, "samples": 320, **changes}
+    )
 
 
 def recipe_of_teacher() -> Recipe:
@@ -53,10 +57,13 @@ def all_of(folder: Path) -> dict[str, dict[str, float]]:
     for way, changes in WAYS.items():
         for method in METHODS if way == "plain" else METHODS[:1]:
             name = f"{way} {method}"
-            wanted = recipe(str(folder / "teacher"), method, **changes)
+            rest = {name: value for name, value in changes.items() if name != "teacher"}
+            teacher = changes.get("teacher", "{0}").format(folder / "teacher")
+            wanted = recipe(teacher, method, **rest)
             record = run(wanted, folder / name)
             losses = {f"{row.epoch} {n}": v for row in record.rows for n, v in row.losses.items()}
-            found[name] = {**record.metrics, **losses}
+            weights = {f"weight {n}": value for n, value in record.weights.items()}
+            found[name] = {**record.metrics, **losses, **weights}
     return found
 
 
@@ -111,6 +118,19 @@ def test_two_processes_leave_what_one_leaves(
             each.name for each in (alone / name).iterdir()
         )
         assert Record.load(together / name).environment["processes"] == 2
+
+
+def test_they_find_the_same_weights(places: tuple[Path, Path], pair: list[dict[str, Any]]) -> None:
+    """Of a batch of 51, that is 26 samples of one and 25 of the other."""
+    found = [
+        {n: value for n, value in each["metrics"]["balanced sp"].items() if n.startswith("weight ")}
+        for each in pair
+    ]
+    assert found[0] == found[1]
+    alone, together = (Record.load(place / "balanced sp").weights for place in places)
+    assert found[0] == {f"weight {name}": value for name, value in together.items()}
+    assert together == pytest.approx(alone, rel=1e-4)
+    assert together["sp"] != pytest.approx(3000, rel=0.1)
 
 
 def test_statistics_over_all_processes_need_gpus(pair: list[dict[str, Any]]) -> None:

@@ -167,6 +167,7 @@ def test_the_teacher_is_as_it_was(recipe: Recipe, taught: Path, tmp_path: Path) 
     record = run(recipe, tmp_path, alter=look)
     assert record.teacher is not None
     assert seen == [record.teacher.weights_sha256]
+    assert record.teacher.macs == Record.load(taught).macs
     assert (taught / "student.safetensors").read_bytes() == before
 
 

@@ -10,10 +10,12 @@ from relatum import relations
 from relatum.recipes.recipe import Recipe
 from relatum.run import run
 from relatum.run.again import evaluate_again
+from relatum.run.beside import Beside, Hearing
 from relatum.run.prepare import prepare
 from relatum.several import Teachers
 from relatum.types import Fault
-from tests.run.runs import CPU
+from tests.run.conftest import TEACHER
+from tests.run.runs import CPU, equal, numbers
 
 
 @pytest.fixture
@@ -97,3 +99,46 @@ def test_a_method_on_maps_is_refused(recipe: Recipe, taught: Path, table: Path) 
         Fault, match=r"tap 'stages'.*the teacher embedding, embedding_1, embedding_2"
     ):
         prepare(made, CPU)
+
+
+@pytest.mark.parametrize("method", ["rkd+rrkd", "kd"])
+def test_a_cache_holds_what_each_network_says(
+    method: str, recipe: Recipe, taught: Path, table: Path
+) -> None:
+    here = table.parent
+    run(TEACHER.but(epochs=0, seed=1), here / "second")
+    tables = "" if method == "kd" else f",table:{table}"
+    made = recipe.but(
+        teacher=f"{taught},{here / 'second'}=2{tables}",
+        **{"method": method, "epochs": 1, "augment": ("crop",), "views": 2, "samples": 200},
+    )
+    live = run(made, here / "live")
+    cached = made.but(cache=str(here / "cache"))
+    ready = prepare(cached, CPU)
+    assert isinstance(ready.teacher, Teachers)
+    assert not ready.teacher.runs
+    assert numbers(run(cached, here / "cached")) == numbers(live)
+    assert equal(here / "live", here / "cached")
+    kept = {path.parent.name.partition("-")[0] for path in here.glob("cache/*/*/*.safetensors")}
+    assert kept == {"output" if method == "kd" else "embedding"}
+    assert len(list(here.glob("cache/*/manifest.json"))) == 2  # of each network, and of no table
+    alone = made.but(method="rrd" if tables else "kd")
+    before = set(here.glob("cache/*/*/*.safetensors"))
+    prepare(alone.but(teacher=str(taught), cache=str(here / "cache")), CPU)
+    assert set(here.glob("cache/*/*/*.safetensors")) == before
+
+
+def test_trainings_beside_each_other_ask_them_once(
+    recipe: Recipe, taught: Path, table: Path
+) -> None:
+    made = recipe.but(teacher=f"{taught},table:{table}", epochs=1, method="rrkd")
+    ready = prepare(made, CPU)
+    distiller, _ = ready.distiller(ready.stages[0])
+    seat = Beside(1, CPU)
+    seat.begin(0, distiller, ready.batches, ready.pair.teacher_sha256)
+    assert isinstance(distiller.teacher, Hearing)
+    batch = next(ready.batches.epoch(1))
+    assert ready.teacher is not None
+    torch.testing.assert_close(
+        distiller.teacher(batch).read("embedding"), ready.teacher(batch).read("embedding")
+    )

@@ -1,19 +1,23 @@
 """Each network sees images of its own size, and taps that are named by a module's path."""
 
+import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from relatum.models import create
 from relatum.recipes.recipe import Recipe
 from relatum.run import run
 from relatum.run.again import evaluate_again
 from relatum.run.networks import pair_of
+from relatum.run.prepare import prepare
 from relatum.run.sets import sets_of
 from relatum.run.sizes import kept_at, settled, student_size
 from relatum.run.trained import trained
-from relatum.taps import Tap
+from relatum.taps import Tap, Tapped
 from relatum.types import Fault
 from relatum.weights import about_weights, save_weights
 from tests.run.runs import CPU
@@ -35,6 +39,54 @@ def test_two_sizes_from_the_same_images(recipe: Recipe, tmp_path: Path) -> None:
     source = trained(str(tmp_path / "run"), sets)
     assert source.input.size == (12, 12)  # as a teacher of others it still sees 12 pixels
     assert source.input.mean == sets.input.mean
+
+
+def centre(images: torch.Tensor) -> torch.Tensor:
+    """Where the light of each image lies, as shares of its height and width."""
+    light = images.mean(1).clamp(min=0.0)
+    places = [
+        (light.sum(3 - axis) * (torch.arange(light.shape[axis]) + 0.5)).sum(1)
+        / light.sum((1, 2))
+        / light.shape[axis]
+        for axis in (1, 2)
+    ]
+    return torch.stack(places, 1)
+
+
+def test_both_networks_see_the_same_crop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.zeros((48, 48, 3), dtype=np.uint8)
+    pixels[6:14, 4:12] = 255  # a white corner, and black: all else that crops bring in
+    for number in range(16):
+        folder = tmp_path / "images" / f"class{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    network = create("resnet8", channels=3, size=42, classes=2)
+    about = {"mean": "0.5 0.4 0.3", "std": "0.2 0.3 0.4", "input_size": "42", "model": "resnet8"}
+    about |= {"channels": "3", "size": "42", "classes": "2"}
+    save_weights(network, tmp_path / "teacher.safetensors", about)
+    seen: list[tuple[int, torch.Tensor]] = []
+    prepare = Tapped.prepare
+
+    def noted(self: Tapped, images: torch.Tensor) -> torch.Tensor:
+        prepared = prepare(self, images)
+        if self.network.training or not any(p.requires_grad for p in self.network.parameters()):
+            seen.append((prepared.shape[-1], prepared * self.std + self.mean))
+        return prepared
+
+    monkeypatch.setattr(Tapped, "prepare", noted)
+    recipe = Recipe(dataset=str(tmp_path / "images"), student="resnet8", method="rkd", epochs=2)
+    recipe = recipe.but(teacher=str(tmp_path / "teacher.safetensors"), augment=("crop", "flip"))
+    run(recipe.but(student_size=30, batch_size=6, image_size=48), tmp_path / "run")
+    steps = [
+        (centre(said), centre(other))
+        for (mine, said), (its, other) in itertools.pairwise(seen)
+        if (mine, its) == (42, 30) and len(said) == len(other)
+    ]
+    assert len(steps) >= 4
+    teacher, student = (torch.cat(each) for each in zip(*steps, strict=True))
+    torch.testing.assert_close(student, teacher, atol=0.01, rtol=0)
+    assert (teacher.std(0) > 0.03).all()  # crops move it, and flips throw it to the other side
+    assert ((teacher[:, 1] > 0.5).any() & (teacher[:, 1] < 0.5).any()).item()
 
 
 def test_files_from_before_sizes_were_kept(taught: Path, recipe: Recipe, tmp_path: Path) -> None:
@@ -103,6 +155,14 @@ def test_weights_of_a_network_without_a_classifier(recipe: Recipe, tmp_path: Pat
         network = trained(f"{name}@{file}", sets_of(recipe, CPU)).network
         width = classes or 1024
         assert network.eval()(torch.rand(2, 1, 32, 32)).shape == (2, width)
+
+
+def test_a_network_that_sees_images_enlarged_says_so(recipe: Recipe) -> None:
+    recipe = recipe.but(student_size=12)
+    (said,) = (each for each in prepare(recipe, CPU).warnings(recipe) if "enlarged" in each)
+    assert said == "the student sees images of 12x12 pixels, enlarged from 8x8"
+    smaller = recipe.but(student_size=6)
+    assert not [each for each in prepare(smaller, CPU).warnings(smaller) if "enlarged" in each]
 
 
 def test_simkd_wants_one_size(recipe: Recipe) -> None:

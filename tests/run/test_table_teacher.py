@@ -184,10 +184,12 @@ def test_a_rehearsal_sees_a_table(recipe: Recipe, said: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"cache": "cache"}, "a cache holds what one network says, and 'table:e.npy' is a table"),
-        ({"shard": ("teacher",)}, "shard parts one network"),
+        ({"cache": "cache"}, "'table:e.npy' holds what it says itself; leave the cache out"),
+        ({"shard": ("teacher",)}, "shard parts networks, and 'table:e.npy' is a table"),
         ({"teacher_precision": "bfloat16"}, "a table computes nothing"),
-        ({"teacher": "a,b", "cache": "cache"}, "'a,b' is several teachers"),
+        ({"teacher": "table:a.npy,table:b.npy", "cache": "cache"}, "leave the cache out"),
+        ({"teacher": "table:e.csv#lable=x"}, "behind '#' stand the names of columns"),
+        ({"teacher": "a,,b"}, "one of them has no name"),
         ({"teacher": "table:e.txt"}, r"a table is one of .npy, .safetensors"),
     ],
 )

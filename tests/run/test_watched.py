@@ -199,3 +199,19 @@ def test_evaluating_leaves_randomness_alone(unlabelled: Recipe) -> None:
     before = torch.get_rng_state()
     watch.Watch(recipe, ready.pair, ready.sets, Hearing()).after(1, 1, ready.stages[-1].objective)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_so_few_images_that_they_say_little_are_told_of(unlabelled: Recipe) -> None:
+    def said(recipe: Recipe) -> list[str]:
+        ready, told = prepare(recipe, CPU), list[str]()
+        watch.Watch(recipe, ready.pair, ready.sets, Hearing()).check(
+            ready.stages[-1].objective, told.append
+        )
+        return told
+
+    watching = unlabelled.but(watch=("knn", "neighbours"), batch_size=32)
+    few = said(watching.but(validation=0.02, samples=140))
+    assert len(few) == 2
+    assert "a class has 14 on average" in few[0]
+    assert few[1] == "neighbours among 29 validation images are shared by chance to 35.7 %"
+    assert said(watching) == []

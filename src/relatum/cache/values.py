@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from relatum.cache.shards import ROWS, Shard
+from relatum.free_memory import free
 from relatum.types import Value
 
 SHARE = 1 / 4
-"""Of a GPU's free memory: what takes more stays on disk."""
+"""Of a device's free memory: what takes more stays on disk."""
 ON_CPU = 1 << 30
-"""Bytes: the same of a processor, where pages that are read often stay in memory by themselves."""
+"""Bytes that are enough on a processor: pages that are read often stay in memory by themselves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +126,6 @@ def held(mapped: Mapped, device: torch.device) -> Held:
 
 
 def room_on(device: torch.device) -> int:
-    """Bytes that a cache may take of a device: a quarter of what is free on a GPU."""
-    if device.type == "cuda":
-        return int(SHARE * torch.cuda.mem_get_info(device)[0])
-    return ON_CPU
+    """Bytes that a cache may take of a device: a quarter of what is free there."""
+    most = int(SHARE * free(device))
+    return most if device.type == "cuda" else min(most, ON_CPU)

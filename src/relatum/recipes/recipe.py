@@ -157,6 +157,8 @@ class Recipe(BaseModel):
             )
         if self.views is not None and not self.augment:
             raise ValueError("views are ways of augmenting, and this recipe augments nothing")
+        if self.teacher is not None:
+            self._has_a_network(self.teacher)
         if self.cache is not None and self.augment and self.views is None:
             raise ValueError(
                 "a cache holds what the teacher says of each image, and augmentation makes another"
@@ -164,8 +166,6 @@ class Recipe(BaseModel):
             )
         if self.cache is not None and "teacher" in self.shard:
             raise ValueError("a teacher in parts (shard) cannot fill a cache; leave one out")
-        if self.teacher is not None and teacher_names.several(self.teacher):
-            self._one_network(self.teacher)
         if self.microbatch is not None and "student" in self.shard:
             raise ValueError("a student in parts (shard) takes its batches whole, no microbatch")
         if "student" in self.shard and self.speed != "exact":
@@ -200,15 +200,15 @@ class Recipe(BaseModel):
             raise ValueError("best_by top1 reads the labels, and labels is false; watch knn, say")
         return self
 
-    def _one_network(self, teacher: str) -> None:
-        """Refuse what is for a teacher that is one network."""
-        live = any(each.table is None for each in teacher_names.teachers_of(teacher))
-        what = "several teachers" if live else "a table"
+    def _has_a_network(self, teacher: str) -> None:
+        """Refuse what is for networks, where tables alone teach; and what is misspelt."""
+        if any(each.table is None for each in teacher_names.teachers_of(teacher)):
+            return
         if self.cache is not None:
-            raise ValueError(f"a cache holds what one network says, and {teacher!r} is {what}")
+            raise ValueError(f"{teacher!r} holds what it says itself; leave the cache out")
         if "teacher" in self.shard:
-            raise ValueError(f"shard parts one network, and the teacher {teacher!r} is {what}")
-        if self.teacher_precision != "own" and not live:
+            raise ValueError(f"shard parts networks, and {teacher!r} is a table")
+        if self.teacher_precision != "own":
             raise ValueError("teacher_precision is a network's, and a table computes nothing")
 
     @property

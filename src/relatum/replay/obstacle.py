@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from relatum import world
+from relatum.any_teacher import is_teacher
 from relatum.data.batches import Drawn
 from relatum.distiller import Distiller
 from relatum.replay.fixed import generators
 from relatum.sharding import sharded
-from relatum.teachers import CachedTeacher, Teacher
 
 
 @runtime_checkable
@@ -72,9 +72,9 @@ def _of_losses(losses: nn.ModuleDict) -> str | None:
 
 
 def _of_teacher(teacher: object) -> str | None:
-    if teacher is None or getattr(teacher, "replays", isinstance(teacher, Teacher)):
+    if teacher is None or getattr(teacher, "replays", False):
         return None
-    if isinstance(teacher, CachedTeacher):
+    if is_teacher(teacher):
         return "what the teacher said lies on disk, for it takes too much of the GPU's memory"
     return f"the teacher is a {type(teacher).__name__}, of which nobody knows what it does"
 

@@ -11,7 +11,6 @@ from relatum.distiller import Distiller
 from relatum.replay.fixed import Granted, first_change, generators, granted, of_losses
 from relatum.replay.graph import CudaGraph, Recording
 from relatum.replay.obstacle import Drawing, obstacle
-from relatum.teachers import Teacher
 from relatum.types import Batch, first_line
 
 WARM = 3
@@ -75,9 +74,8 @@ class Replay:
         self._source = source
         losses = distiller.objective.losses.values()
         self._moving = [each for each in losses if callable(getattr(each, "at", None))]
-        teacher = distiller.teacher  # a live one sees images alone
-        live = isinstance(teacher, Teacher | None)
-        self._by_view = not live and getattr(teacher, "views", 2) > 1
+        teacher = distiller.teacher
+        self._by_view = teacher is not None and getattr(teacher, "views", 2) > 1
         self._plan: Plan | None = None
         self._from: Drawn | None = None
         self._recording: Recording | None = None

@@ -16,7 +16,7 @@ from relatum.run.sets import sets_of
 from relatum.run.trained import WEIGHTS, input_from
 from relatum.speed import settle
 from relatum.taps import Tapped
-from relatum.teacher_names import TeacherName, teachers_of
+from relatum.teacher_names import TeacherName, teachers_there
 from relatum.types import Fault
 from relatum.weights import about_weights, load_weights
 
@@ -70,7 +70,8 @@ def evaluate_again(
         recipe = recipe.but(student_size=int(about["size"]))  # what it was built for
     settle(recipe.speed, device)  # as when it was measured first
     sets = sets_of(recipe, device, download)
-    pair = pair_of(recipe, sets, device)
+    outputs = int(about["classes"]) if about.get("classes", "").isdecimal() else None
+    pair = pair_of(recipe, sets, device, student_classes=outputs)
     learnt = record.teacher.weights_sha256 if record.teacher else ""
     if pair.teacher is not None and learnt and pair.teacher_sha256 != learnt:
         raise Fault(f"{recipe.teacher} is not the teacher that {folder} learnt from any more")
@@ -89,7 +90,7 @@ def evaluate_again(
 def _check_code(recipe: Recipe, folder: Path, named: tuple[str, ...]) -> None:
     """Refuse own code that nobody but a file has named."""
     networks = [recipe.student]
-    for each in teachers_of(recipe.teacher) if recipe.teacher is not None else ():
+    for each in teachers_there(recipe.teacher) if recipe.teacher is not None else ():
         model, at, _ = each.text.partition("@")
         networks.extend([model] if at and each.table is None else [])
     needed = [each for each in dict.fromkeys(networks) if models.is_own(each)]
@@ -109,7 +110,7 @@ def _teacher_of(record: Record, folder: Path, *, other: bool) -> str | None:
     """
     if record.recipe.teacher is None:
         return None
-    named = teachers_of(record.recipe.teacher)
+    named = teachers_there(record.recipe.teacher)
     if other and record.classes and any(each.table for each in named):
         return None
     return ",".join(str(replace(each, text=_found(each, folder))) for each in named)

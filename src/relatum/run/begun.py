@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from relatum.data.seeds import generator
 from relatum.discovery import find_classifier
 from relatum.recipes.recipe import Recipe
 from relatum.run.sets import Sets
 from relatum.run.trained import on_disk, trained
-from relatum.taps import Tapped
+from relatum.taps import Tap, Tapped
 from relatum.types import Fault
 from relatum.weights import fingerprint, load_state
 
@@ -35,7 +35,8 @@ def begin(student: Tapped, recipe: Recipe, sets: Sets) -> str:
     assert recipe.begin is not None
     network = student.network
     path = find_classifier(network, student.taps)
-    if path is None:
+    headless = student.taps.get("embedding") == Tap("")
+    if path is None and not headless:
         raise Fault(
             f"{recipe.student} does not end in one linear layer that reads its embedding, so there"
             " is no classifier to start anew"
@@ -48,14 +49,21 @@ def begin(student: Tapped, recipe: Recipe, sets: Sets) -> str:
             f"{recipe.begin} is a {source.name} and the student a {recipe.student}: only a network"
             " of the same name can begin with its weights"
         )
+    state = source.network.state_dict()
+    if path is None:  # it ends in its embedding, and takes what it has of the other
+        state = {name: value for name, value in state.items() if name in network.state_dict()}
+    else:
+        state |= _classifier(network, path, recipe.seed)
+    load_state(network, state, Path(recipe.begin))
+    return fingerprint(source.network)
+
+
+def _classifier(network: nn.Module, path: str, seed: int) -> dict[str, Tensor]:
+    """What the classifier holds, which starts anew."""
     classifier = network.get_submodule(path)
     assert isinstance(classifier, nn.Linear)
     with torch.no_grad():
-        drawn = generator(recipe.seed, "classifier")
-        classifier.weight.normal_(std=SPREAD, generator=drawn)
+        classifier.weight.normal_(std=SPREAD, generator=generator(seed, "classifier"))
         if classifier.bias is not None:
             classifier.bias.zero_()
-    new = {f"{path}.{name}": value for name, value in classifier.state_dict().items()}
-    state = {name: value for name, value in source.network.state_dict().items() if name not in new}
-    load_state(network, {**state, **new}, Path(recipe.begin))
-    return fingerprint(source.network)
+    return {f"{path}.{name}": value for name, value in classifier.state_dict().items()}

@@ -1,17 +1,17 @@
 """Trainings beside each other on the same batches: each is cut once, and the teacher asked once."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 
+from relatum.any_teacher import AnyTeacher, is_teacher
 from relatum.data import Batches
 from relatum.distiller import Distiller
 from relatum.fit import Source
 from relatum.run.turns import Place, Turns
-from relatum.teachers import CachedTeacher, Teacher
-from relatum.types import Batch, Captured
+from relatum.types import Batch, Captured, Images
 
 Wanted = frozenset[str] | None
 """The taps of a teacher that are read; ``None`` where its output is."""
@@ -61,10 +61,10 @@ class Beside:
             assert _alike(each, batches), "trainings beside each other have the same batches"
         self._batches[number] = batches
         self._wanted.pop(number, None)
-        if isinstance(distiller.teacher, Teacher):  # a cached one has nothing to run
+        live = distiller.teacher
+        if is_teacher(live) and live.runs:  # a cached one has nothing to run
             self._wanted[number] = teacher, distiller.last_taps["teacher"]
-            hear = self._hears(number, distiller.teacher)
-            distiller.teacher = Hearing(distiller.teacher, hear)
+            distiller.teacher = Hearing(live, self._hears(number, live))
 
     def batch(self, number: int, place: Place) -> tuple[Batch, float]:
         """The batch of a step, when it is this training's turn; the seconds that it waited."""
@@ -79,7 +79,7 @@ class Beside:
         assert self._batch is not None
         return self._batch, waited
 
-    def _hears(self, number: int, teacher: Teacher) -> Callable[[Batch], Captured]:
+    def _hears(self, number: int, teacher: AnyTeacher) -> Callable[[Batch], Captured]:
         """How a training learns what its teacher says of a batch."""
 
         def hear(batch: Batch) -> Captured:
@@ -170,7 +170,7 @@ class _Shared:
             yield self.seat.batch((number, step))
 
 
-class Hearing(CachedTeacher):
+class Hearing:
     """A live teacher that is asked through others, who may have asked the same already.
 
     Args:
@@ -178,25 +178,34 @@ class Hearing(CachedTeacher):
         hear: what it says, or said, about a batch.
     """
 
-    replays = False
+    runs = replays = False  # it is cut short here, where it is known what others want of it
 
-    def __init__(self, live: Teacher, hear: Callable[[Batch], Captured]) -> None:
-        super().__init__(live, {}, 0)
+    def __init__(self, live: AnyTeacher, hear: Callable[[Batch], Captured]) -> None:
+        self.live = live
+        self.taps, self.has_output = live.taps, live.has_output
+        self.encodes, self.views = live.encodes, live.views
         self._hear = hear
 
     def __call__(self, batch: Batch) -> Captured:
         """What it says, or said, about a batch."""
         return self._hear(batch)
 
+    def encode(self, images: Images) -> Captured:
+        """What it says about images of this training's own."""
+        return self.live.encode(images)
+
+    def until(self, names: Iterable[str]) -> AbstractContextManager[None]:
+        """As far as all want who are at the same step."""
+        return nullcontext()
+
 
 def _holds(there: Wanted, wanted: Wanted) -> bool:
     return there is None or (wanted is not None and wanted <= there)
 
 
-def _ask(teacher: Teacher, batch: Batch, wanted: Wanted) -> Captured:
-    with nullcontext() if wanted is None else teacher.tapped.until(wanted):
-        said: Captured = teacher(batch)
-    return said
+def _ask(teacher: AnyTeacher, batch: Batch, wanted: Wanted) -> Captured:
+    with nullcontext() if wanted is None else teacher.until(wanted):
+        return teacher(batch)
 
 
 def _alike(one: Batches, other: Batches) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from relatum.cost_file import NAME as COST
 from relatum.recipes.recipe import Recipe
 from relatum.record import NAME, Record, TeacherRecord
 from relatum.run.pictured import PICTURED
@@ -11,7 +12,7 @@ from relatum.run.profiled import FILES as PROFILED
 from relatum.run.trained import WEIGHTS, weights_of
 from relatum.several import shares_of
 from relatum.tables import read
-from relatum.teacher_names import TeacherName, teachers_of
+from relatum.teacher_names import TeacherName, teachers_there
 from relatum.types import Fault
 from relatum.weights import fingerprints_of, write
 
@@ -22,7 +23,7 @@ TRACKING = "tracking.json"
 FILES = (
     *(RECIPE, METRICS, CHECKPOINT, WEIGHTS, BEST, RELATIONS, PICTURED, NAME, "report.html"),
     # what a report drew from the pictures, what the networks cost, and --profile
-    *(TRACKING, "maps.safetensors", "cost.json", *PROFILED),
+    *(TRACKING, "maps.safetensors", COST, *PROFILED),
 )
 """All that a run may leave."""
 MOVABLE = ("data_root", "cache", "teacher", "begin", "shard", "microbatch", "memory")
@@ -67,7 +68,7 @@ def claim(recipe: Recipe, folder: Path, resume: bool, overwrite: bool) -> Record
 
 def _otherwise(recipe: Recipe, record: Record) -> Iterator[str]:
     """What a finished run did otherwise than a recipe asks, as far as files that are there say."""
-    named = teachers_of(recipe.teacher) if recipe.teacher else ()
+    named = teachers_there(recipe.teacher) if recipe.teacher else ()
     told = record.teacher
     known = () if told is None else told.members or (told,)
     if len(named) != len(known):

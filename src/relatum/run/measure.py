@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from relatum.data import Batches, ImageSet
+from relatum.data.chosen import evenly
 from relatum.evaluate import (
     Collected,
     Retrieval,
@@ -16,12 +17,12 @@ from relatum.evaluate import (
     kept,
     knn,
     linear_probe,
+    macs,
     neighbours,
     parameters,
     relation_gap,
     retrieval,
 )
-from relatum.evaluate.ranking import evenly
 from relatum.grammar import adopts
 from relatum.methods import Says, Setting
 from relatum.objective import Objective
@@ -29,9 +30,9 @@ from relatum.recipes.recipe import Recipe
 from relatum.record import Record, TeacherRecord
 from relatum.run.hearing import LARGEST, Hear, Heard, Hearing, hear, listen
 from relatum.run.networks import Pair
+from relatum.run.run_teacher import RunTeacher, networks_of, tapped_of
 from relatum.run.sets import Sets
-from relatum.run.several_teachers import AnyTeacher, SeveralTeachers, networks_of
-from relatum.sharding import load_full_state
+from relatum.sharding import load_full_state, sharded
 from relatum.taps import Tapped
 from relatum.weights import load_weights, state_of
 
@@ -47,7 +48,7 @@ OWN = ("top1", "top5", "probe", "knn")
 
 def measure(
     student: Tapped,
-    teacher: AnyTeacher | None,
+    teacher: RunTeacher | None,
     setting: Setting,
     data: ImageSet,
     *,
@@ -106,7 +107,7 @@ def other_weights(pair: Pair, weights: Path, data: ImageSet, hear: Hearing) -> d
 
 
 def measure_teacher(
-    teacher: AnyTeacher, says: Says | None, setting: Setting, data: ImageSet, hear: Hear = hear
+    teacher: RunTeacher, says: Says | None, setting: Setting, data: ImageSet, hear: Hear = hear
 ) -> dict[str, float]:
     """What a teacher itself reaches on the same images, where it says logits over their classes.
 
@@ -123,17 +124,18 @@ def measure_teacher(
 
 def measure_members(pair: Pair, data: ImageSet, hear: Hear = hear) -> tuple[TeacherRecord, ...]:
     """What each of several teachers reaches by itself; nothing where there is one."""
-    if not isinstance(pair.teacher, SeveralTeachers):
+    if pair.teacher is None:
         return ()
     return tuple(
         TeacherRecord(
             name=each.known.name,
             weights_sha256=each.known.sha256,
             parameters=sum(map(parameters, networks_of(each.teacher))),
+            macs=_work(each.teacher, data.shape),
             metrics=measure_teacher(each.teacher, each.known.says, pair.setting, data, hear),
-            share=share,
+            share=each.share,
         )
-        for each, share in zip(pair.teacher.members, pair.teacher.shares, strict=True)
+        for each in pair.teacher.members
     )
 
 
@@ -157,9 +159,18 @@ def record_teacher(
         name=pair.teacher_name,
         weights_sha256=pair.teacher_sha256,
         parameters=sum(map(parameters, networks_of(pair.teacher))),
+        macs=_work(pair.teacher, sets.shape),
         members=measure_members(pair, sets.test, hear),
         metrics=found,
     )
+
+
+def _work(teacher: RunTeacher, shape: tuple[int, int, int]) -> int:
+    """Multiply-accumulates an image; 0 of a table, and of a network that is held in parts."""
+    networks = tapped_of(teacher)
+    if any(map(sharded, networks)):
+        return 0
+    return sum(macs(each, shape) for each in networks)
 
 
 def probe(tapped: Heard, recipe: Recipe, sets: Sets, hear: Hear = hear) -> dict[str, float]:

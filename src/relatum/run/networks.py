@@ -12,19 +12,20 @@ from relatum import models, world
 from relatum.discovery import find_taps
 from relatum.grammar import adopts
 from relatum.methods import METHODS, Says, Setting
-from relatum.models.foreign import published
 from relatum.recipes.recipe import Recipe
 from relatum.run.begun import begin
+from relatum.run.network_teacher import NetworkTeacher
 from relatum.run.places import named_places, with_places
+from relatum.run.run_teacher import Known, RunTeacher, networks_of
 from relatum.run.sets import Sets
-from relatum.run.several_teachers import AnyTeacher, SeveralTeachers, networks_of, teacher_of
+from relatum.run.several_teachers import teacher_of
 from relatum.run.sizes import student_size, teacher_size
-from relatum.run.table_teacher import Known
-from relatum.run.trained import PRETRAINED, Trained, for_channels, made_for, trained
+from relatum.run.student import new_student, outputs_of, student_input
+from relatum.run.trained import PRETRAINED, Trained, made_for, trained
 from relatum.taps import Tap, Tapped, shapes
 from relatum.teacher_names import several
 from relatum.teachers import Teacher
-from relatum.types import Fault, Images, Input, Shapes, first_line
+from relatum.types import Fault, Images, Input, first_line
 from relatum.weights import fingerprint
 
 HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -37,6 +38,7 @@ class Pair:
     Attributes:
         student: the one that learns.
         student_name: its architecture.
+        student_classes: how many outputs it was built for; 0 where it ends in its embedding.
         teacher: the one that it learns from, if there is one.
         setting: what may be asked of them.
         teacher_name: its architecture.
@@ -46,16 +48,24 @@ class Pair:
     """
 
     student: Tapped
-    teacher: AnyTeacher | None
+    teacher: RunTeacher | None
     setting: Setting
     student_name: str
+    student_classes: int
     teacher_name: str = ""
     teacher_sha256: str = ""
     teacher_run: Path | None = None
     begin_sha256: str = ""
 
 
-def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | None = None) -> Pair:
+def pair_of(
+    recipe: Recipe,
+    sets: Sets,
+    device: torch.device,
+    stand_in: str | None = None,
+    *,
+    student_classes: int | None = None,
+) -> Pair:
     """Build, load and tap the networks of a recipe, and look at what they give.
 
     Args:
@@ -63,6 +73,7 @@ def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | No
         sets: the images that they will see.
         device: where to.
         stand_in: a model that takes the teacher's place, untrained, for a rehearsal.
+        student_classes: how many outputs the student has, where its weights say so.
 
     Raises:
         Fault: a network is unknown or does not fit the set, or the teacher's weights are
@@ -71,10 +82,12 @@ def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | No
     if recipe.sync_batchnorm and world.size() > 1 and device.type != "cuda":
         raise Fault(f"sync_batchnorm works on GPUs alone, got --device {device}; leave it out")
     images = _some(sets)
-    teacher, known = _teacher(recipe, sets, images, stand_in)
-    teacher_shapes: Shapes = {} if known is None else known.shapes
+    teacher = _teacher(recipe, sets, images, stand_in)
+    known = None if teacher is None else teacher.known
     torch.manual_seed(recipe.seed)  # again: the student is the same whoever teaches it
-    student = _student(recipe, sets, images, teacher_shapes)
+    outputs = outputs_of(recipe, sets, known) if student_classes is None else student_classes
+    network = new_student(recipe, sets, outputs)
+    student = _tapped(recipe.student, network, student_input(recipe, sets), images)
     student = with_places(student, _places(recipe), "student", images)
     begun = "" if recipe.begin is None else begin(student, recipe, sets)
     classes = len(sets.classes) if sets.classes and recipe.labels else None
@@ -83,7 +96,7 @@ def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | No
     short = not recipe.drop_last and len(sets.train) % recipe.batch_size
     setting = Setting(
         student=student_shapes,
-        teacher=teacher_shapes or None,
+        teacher=None if known is None else known.shapes,
         student_says=_says(student, student_shapes, images, classes, recipe.student),
         teacher_says=None if known is None else known.says,
         samples=len(sets.train),
@@ -92,14 +105,15 @@ def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | No
         labels=sets.train.labels if recipe.labels else None,
         batch=None if short else min(recipe.batch_size, len(sets.train)),
         student_network=student,
-        teacher_network=teacher.tapped if isinstance(teacher, Teacher) else None,
-        shares=teacher.shares if isinstance(teacher, SeveralTeachers) else (),
+        teacher_network=_network(teacher),
+        shares=() if teacher is None else tuple(each.share for each in teacher.members),
     )
     pair = Pair(
         student=student,
         teacher=teacher,
         setting=setting,
         student_name=recipe.student.removesuffix(PRETRAINED),
+        student_classes=outputs,
         teacher_name="" if known is None else known.name,
         teacher_sha256="" if known is None else known.sha256,
         teacher_run=None if known is None else known.run,
@@ -108,26 +122,29 @@ def pair_of(recipe: Recipe, sets: Sets, device: torch.device, stand_in: str | No
     if method := adopts(recipe.method):
         pair = _adopted(method, pair, recipe, sets)
     pair.student.to(device)
-    if pair.teacher is not None:
-        for network in networks_of(pair.teacher):
-            network.to(HALVES.get(recipe.teacher_precision))
-        if "teacher" not in recipe.shard:
-            pair.teacher.to(device)
+    for network in networks_of(teacher):
+        network.to(HALVES.get(recipe.teacher_precision))
+    if teacher is not None and "teacher" not in recipe.shard:
+        teacher.to(device)
     return pair
 
 
-def _teacher(
-    recipe: Recipe, sets: Sets, images: Images, stand_in: str | None
-) -> tuple[AnyTeacher | None, Known | None]:
-    """The teacher of a recipe, if it has one, and what is known of it."""
+def _network(teacher: RunTeacher | None) -> Tapped | None:
+    """The network that a teacher is, where it is one."""
+    heard = None if teacher is None else teacher.tapped
+    return heard if isinstance(heard, Tapped) else None
+
+
+def _teacher(recipe: Recipe, sets: Sets, images: Images, stand_in: str | None) -> RunTeacher | None:
+    """The teacher of a recipe, if it has one."""
     if recipe.teacher is None:
-        return None, None
+        return None
     size, places = teacher_size(recipe), _places(recipe)
     if stand_in is not None:
         own = student_size(recipe.but(student=stand_in, begin=None, student_size=None))
         return _live(_untrained(stand_in, sets, recipe.teacher_size or own), images, places)
 
-    def live(text: str) -> tuple[Teacher, Known]:
+    def live(text: str) -> RunTeacher:
         return _live(trained(text, sets, size), images, places)
 
     return teacher_of(recipe.teacher, live, sets, len(images))
@@ -138,8 +155,8 @@ def _places(recipe: Recipe) -> tuple[str, ...]:
     return () if several(recipe.teacher) else named_places(recipe.method)
 
 
-def _live(source: Trained, images: Images, places: tuple[str, ...]) -> tuple[Teacher, Known]:
-    """A network as a teacher, and what is known of it."""
+def _live(source: Trained, images: Images, places: tuple[str, ...]) -> NetworkTeacher:
+    """A network as a teacher."""
     tapped = _tapped(source.name, source.network, source.input, images)
     tapped = with_places(tapped, places, "teacher", images)
     taps = dict(tapped.taps)
@@ -148,7 +165,8 @@ def _live(source: Trained, images: Images, places: tuple[str, ...]) -> tuple[Tea
     given = shapes(teacher.tapped, images)
     says = _says(teacher.tapped, given, images)
     sha256 = fingerprint(source.network)
-    return teacher, Known(source.name, sha256, given, says, source.classes, source.run)
+    known = Known(source.name, sha256, given, says, source.classes, source.run)
+    return NetworkTeacher(teacher, known)
 
 
 def _adopted(method: str, pair: Pair, recipe: Recipe, sets: Sets) -> Pair:
@@ -166,32 +184,6 @@ def _adopted(method: str, pair: Pair, recipe: Recipe, sets: Sets) -> Pair:
     return replace(pair, student=student, student_name=name, setting=setting)
 
 
-def _student(recipe: Recipe, sets: Sets, images: Images, teacher: Shapes) -> Tapped:
-    """A new student. Without classes of its own it gets as many outputs as its teacher has."""
-    width = teacher["output"][-1] if teacher and len(teacher["output"]) == 2 else 1
-    assert isinstance(width, int)
-    made = made_for(sets, len(sets.classes) or width, student_size(recipe))
-    network = models.create(recipe.student, **made)
-    if recipe.dropout is not None:
-        _set_dropout(network, recipe.dropout, recipe.student)
-    if recipe.sync_batchnorm:
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-    return _tapped(recipe.student, network, student_input(recipe, sets), images)
-
-
-def student_input(recipe: Recipe, sets: Sets) -> Input:
-    """How a student sees the images.
-
-    At its own size, where it has one, and normalised as for the published weights with which it
-    begins; else as the set has it.
-    """
-    side, input = student_size(recipe), sets.input
-    if recipe.student.endswith(PRETRAINED):
-        own = published(recipe.student.removesuffix(PRETRAINED))[1]
-        input = for_channels(own, sets.shape[0])
-    return replace(input, size=None if side is None else (side, side))
-
-
 def _untrained(name: str, sets: Sets, size: int | None) -> Trained:
     network = models.create(name, **made_for(sets, max(len(sets.classes), 1), size))
     input = sets.input if size is None else replace(sets.input, size=(size, size))
@@ -200,11 +192,10 @@ def _untrained(name: str, sets: Sets, size: int | None) -> Trained:
 
 def _refuse_two_sizes(method: str, pair: Pair, images: Images) -> None:
     """A network of the parts of two can be built again from one size alone."""
-    if not isinstance(pair.teacher, Teacher):
+    teacher = pair.setting.teacher_network
+    if teacher is None:
         return
-    sizes = [
-        each.input.size or tuple(images.shape[-2:]) for each in (pair.student, pair.teacher.tapped)
-    ]
+    sizes = [each.input.size or tuple(images.shape[-2:]) for each in (pair.student, teacher)]
     if sizes[0] != sizes[1]:
         raise Fault(
             f"{method} joins two networks, and here the student sees {sizes[0][0]} pixels and the"
@@ -214,9 +205,7 @@ def _refuse_two_sizes(method: str, pair: Pair, images: Images) -> None:
 
 def about_network(recipe: Recipe, sets: Sets, pair: Pair) -> dict[str, str]:
     """What a student's weights say of themselves, so that the file alone is enough to use it."""
-    width = pair.setting.student["output"][-1]
-    assert isinstance(width, int)
-    made = made_for(sets, len(sets.classes) or width, student_size(recipe))
+    made = made_for(sets, pair.student_classes, student_size(recipe))
     input = student_input(recipe, sets)
     return {
         "model": pair.student_name,
@@ -256,14 +245,6 @@ def _some(sets: Sets) -> Images:
         .to(torch.device("cpu"))
         .float(slice(0, count))
     )
-
-
-def _set_dropout(network: nn.Module, probability: float, name: str) -> None:
-    layers = [each for each in network.modules() if isinstance(each, nn.Dropout)]
-    if not layers:
-        raise Fault(f"dropout was set, but {name} has no dropout layer")
-    for layer in layers:
-        layer.p = probability
 
 
 def _says(

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from relatum.data.chosen import of_each_class
 from relatum.evaluate import Collected
 
 PICTURED = "pictures.safetensors"
@@ -27,7 +28,7 @@ def pictured(said: Collected, taught: Collected | None, classes: int) -> dict[st
     """
     # On the CPU: sums by class on a GPU are added up in another order every time.
     said, taught = said.cpu(), None if taught is None else taught.cpu()
-    chosen = _chosen(said.labels, len(said))
+    chosen = of_each_class(said.labels, len(said), IMAGES, CLASSES)
     found = {"indices": said.indices[chosen]}
     if said.labels is not None:
         found["labels"] = said.labels[chosen]
@@ -52,11 +53,3 @@ def class_means(logits: Tensor, labels: Tensor) -> Tensor:
     sums = torch.zeros(classes, classes).index_add_(0, labels, standard)
     counts = torch.bincount(labels, minlength=classes).clamp_min(1)
     return sums / counts[:, None]
-
-
-def _chosen(labels: Tensor | None, count: int) -> Tensor:
-    if labels is None:
-        return torch.arange(min(IMAGES, count))
-    present = torch.unique(labels)[:CLASSES]
-    each = max(IMAGES // len(present), 1)
-    return torch.cat([(labels == label).nonzero().flatten()[:each] for label in present])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from relatum import world
 from relatum.accumulate import coupling_layer, rest
+from relatum.any_teacher import AnyTeacher
 from relatum.balance import shares_of
 from relatum.cache import Progress
 from relatum.checkpoint import Stop
@@ -24,13 +25,12 @@ from relatum.recipes.recipe import Recipe
 from relatum.run.anchors import anchors_of
 from relatum.run.claim import MOVABLE
 from relatum.run.networks import Pair, pair_of
-from relatum.run.remembered import remembering
+from relatum.run.remembered import Speaker, who_teaches
+from relatum.run.run_teacher import tapped_of
 from relatum.run.sets import Sets, sets_of, training_batches
-from relatum.run.several_teachers import notes_of, tapped_of, teaching_of
-from relatum.several import Teachers
+from relatum.run.sizes import enlarged
 from relatum.sharding import sharded
 from relatum.speed import Speed, settle, speed
-from relatum.teachers import Teacher, TeacherFromMemory
 from relatum.types import Fault, Images
 
 THREADS = torch.get_num_threads()
@@ -52,6 +52,7 @@ class Prepared:
         learning: the student's parameters that its maker did not freeze.
         speed: what may be given up for time.
         teacher: who teaches: that of the pair, a quicker copy of it, or what either said once.
+        speakers: the networks that it consists of.
         microbatch: samples that go through the networks at a time, where that is fewer than all.
     """
 
@@ -62,7 +63,8 @@ class Prepared:
     anchors: Images | None
     learning: frozenset[str]
     speed: Speed
-    teacher: Teacher | TeacherFromMemory | Teachers | None
+    teacher: AnyTeacher | None
+    speakers: tuple[Speaker, ...] = ()
     microbatch: int | None = None
 
     def distiller(
@@ -124,7 +126,8 @@ class Prepared:
     def notes(self, recipe: Recipe) -> tuple[str, ...]:
         """What the run decided by itself, in sentences."""
         notes = [self.sets.note] if self.sets.note else []
-        notes += notes_of(self.pair.teacher, recipe)
+        if self.pair.teacher is not None:
+            notes += self.pair.teacher.notes(bool(recipe.augment))
         notes += self._hurry(recipe)
         terms = self.stages[-1].objective.terms
         if recipe.method != "none" and TASK not in terms:
@@ -150,15 +153,16 @@ class Prepared:
         if not self.speed.quick:
             return
         done = ["channels last", *(["compiled"] if self.speed.compiled else [])]
-        folded = getattr(getattr(self.teacher, "live", self.teacher), "folded", 0)
+        folded = sum(each.teacher.folded for each in self.speakers)
         if folded:
             done.append(f"{folded} norms of the teacher folded into the layers before them")
         yield f"speed {recipe.speed}: networks in {self.precision}, {', '.join(done)}"
 
     def warnings(self, recipe: Recipe) -> Iterator[str]:
-        """Images that are left out or streamed; where BatchNorm makes a batch in parts another one
-        than the batch as a whole."""
+        """Images that are left out, streamed or enlarged; where BatchNorm makes a batch in parts
+        another one than the batch as a whole."""
         yield from self.sets.said
+        yield from enlarged(self.pair.student, tapped_of(self.pair.teacher), self.sets.shape)
         layer = next(filter(None, map(coupling_layer, self._training())), None)
         if layer is None:
             return
@@ -217,7 +221,7 @@ def prepare(
     if recipe.balance is not None:
         shares_of(recipe.balance, plan[-1].objective)
     batches = training_batches(recipe, sets)
-    if isinstance(pair.teacher, Teacher) and "teacher" in recipe.shard:
+    if pair.teacher is not None and "teacher" in recipe.shard:
         pair.teacher.shard(device)  # after the stages, which may copy a part of it
     if "student" in recipe.shard and len(plan) > 1:
         raise Fault(
@@ -225,7 +229,7 @@ def prepare(
             " leave the student out of --set shard=…"
         )
     wanted = any(stage.objective.accepts("student_anchors") for stage in plan)
-    anchors = anchors_of(recipe, sets, pair.teacher) if wanted else None
+    anchors = anchors_of(recipe, sets, pair) if wanted else None
     named = pair.student.named_parameters()
     learning = frozenset(name for name, each in named if each.requires_grad)
     if world.rank():  # built alike; from here on dropout draws for samples of its own
@@ -234,25 +238,13 @@ def prepare(
     microbatch = recipe.microbatch if small else None
     if pace.quick:
         pair.student.channels_last()
-    teacher = _teacher(recipe, pair, sets, pace)
-    if isinstance(teacher, Teacher) and recipe.cache is not None and stand_in is None:
-        teacher = remembering(recipe, pair, teacher, batches, plan, pace, stop, progress)
-    return Prepared(sets, pair, plan, batches, anchors, learning, pace, teacher, microbatch)
-
-
-def _teacher(
-    recipe: Recipe, pair: Pair, sets: Sets, pace: Speed
-) -> Teacher | TeacherFromMemory | Teachers | None:
-    """Who teaches. What is in parts, or in a precision of its own, stays as it is."""
-    asked_for = "teacher" in recipe.shard or recipe.teacher_precision != "own"
-    if pair.teacher is None:
-        return None
-    if not pace.quick or asked_for:
-        return teaching_of(pair.teacher, None)
-    images = sets.train.float(slice(0, 2))
-    compiled = pace.compiled and recipe.cache is None  # to fill a cache is no work of hours
-    return teaching_of(
-        pair.teacher, lambda each: each.quick(images, pace.precision, compiled=compiled)
+    asked = (recipe, pair.teacher, sets, batches, plan, pace)
+    keeps = recipe.cache is not None and stand_in is None
+    teacher, speakers = who_teaches(*asked, keeps=keeps, stop=stop, progress=progress)
+    return Prepared(
+        *(sets, pair, plan, batches, anchors, learning, pace, teacher),
+        speakers=speakers,
+        microbatch=microbatch,
     )
 
 

@@ -1,48 +1,29 @@
 """Several teachers of one run: networks and tables, heard together."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import torch
-from torch import Size, nn
+from torch import Size, Tensor
 
 from relatum.data import ImageSet
 from relatum.evaluate import Collected
-from relatum.recipes.recipe import Recipe
-from relatum.run.hearing import listen
+from relatum.run.run_teacher import Known, Member, RunTeacher, Speaks
 from relatum.run.sets import Sets
-from relatum.run.table_teacher import Known, TableTeacher
+from relatum.run.table_teacher import TableTeacher
 from relatum.several import EMBEDDING, OUTPUT, Teachers, joined, numbered, shares_of
 from relatum.taps import Tapped
-from relatum.teacher_names import teachers_of
-from relatum.teachers import Teacher, TeacherFromMemory
+from relatum.teacher_names import teachers_there
 from relatum.types import Captured, Fault, Shapes
-
-Quick = Callable[[Teacher], Teacher]
-
-
-@dataclass(frozen=True)
-class Member:
-    """One of several teachers.
-
-    Attributes:
-        teacher: a network, or a table.
-        known: what is known of it.
-        weight: how much it counts beside the others.
-    """
-
-    teacher: Teacher | TableTeacher
-    known: Known
-    weight: float
 
 
 class SeveralTeachers:
     """Speaks of a run's images as several teachers do together (``relatum.several``).
 
     Args:
-        members: two at least.
+        teachers: two at least.
+        weights: what each counts beside the others.
 
     Raises:
         Fault: they have neither all an embedding, nor all logits over the same classes.
@@ -52,17 +33,17 @@ class SeveralTeachers:
         shares: what each counts, of 1.
         same_classes: whether all return logits over the same classes.
         known: what is known of them together.
-        notes: what was decided by itself, in sentences.
     """
 
-    def __init__(self, members: Sequence[Member]) -> None:
-        self.members = tuple(members)
-        self.shares = shares_of([each.weight for each in members])
-        each_known = [each.known for each in members]
+    def __init__(self, teachers: Sequence[RunTeacher], weights: Sequence[float]) -> None:
+        self.shares = shares_of(weights)
+        self.members = tuple(map(Member, teachers, self.shares))
+        each_known = [each.known for each in teachers]
         self.same_classes = _same_classes(each_known)
         shapes = _shapes(each_known, self.same_classes)
         named = [
-            each.known.name + (f"={each.weight:g}" if each.weight != 1 else "") for each in members
+            each.name + (f"={weight:g}" if weight != 1 else "")
+            for each, weight in zip(each_known, weights, strict=True)
         ]
         classes = {each.classes for each in each_known if each.classes is not None}
         self.known = Known(
@@ -71,12 +52,6 @@ class SeveralTeachers:
             shapes=shapes,
             says="logits" if self.same_classes else "embedding",
             classes=classes.pop() if self.same_classes and classes else None,
-        )
-        self.notes = tuple(
-            note
-            for each in members
-            if isinstance(each.teacher, TableTeacher)
-            for note in each.teacher.notes
         )
 
     @property
@@ -90,12 +65,20 @@ class SeveralTeachers:
         return frozenset(self.known.shapes) - {OUTPUT}
 
     @property
-    def networks(self) -> tuple[nn.Module, ...]:
+    def networks(self) -> tuple[Tapped, ...]:
         """Those of them that are networks."""
-        return tuple(each.network for each in self._live())
+        return tuple(tapped for each in self.members for tapped in each.teacher.networks)
 
-    def _live(self) -> list[Teacher]:
-        return [each.teacher for each in self.members if isinstance(each.teacher, Teacher)]
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What is wrong with one of them."""
+        return tuple(doubt for each in self.members for doubt in each.teacher.doubts)
+
+    def notes(self, augmented: bool) -> tuple[str, ...]:
+        """What each counts, and what is to be known of each."""
+        counts = ", ".join(f"{each.known.name} {each.share:.3g}" for each in self.members)
+        own = [note for each in self.members for note in each.teacher.notes(augmented)]
+        return (f"several teachers, by what each counts: {counts}", *dict.fromkeys(own))
 
     def to(self, device: torch.device) -> Self:
         """Move the networks, and the rows of tables where they fit."""
@@ -103,25 +86,25 @@ class SeveralTeachers:
             each.teacher.to(device)
         return self
 
-    def teaching(self, quick: Quick | None = None) -> Teachers:
-        """Who teaches, by batches of the training part.
-
-        Args:
-            quick: makes a quicker copy of a network.
-        """
-        found: list[Teacher | TeacherFromMemory] = []
+    def shard(self, device: torch.device) -> None:
+        """Hold each network in parts."""
         for each in self.members:
-            if isinstance(each.teacher, TableTeacher):
-                found.append(each.teacher.teaching)
-            else:
-                found.append(each.teacher if quick is None else quick(each.teacher))
-        return Teachers(*found, weights=self.shares, same_classes=self.same_classes)
+            each.teacher.shard(device)
 
-    def about(self, data: ImageSet, on: Iterable[str]) -> Collected:
-        """What they say together of one of the run's sets; nothing where a table lacks rows."""
+    def teaching(self, speaks: Speaks, reads: frozenset[str]) -> Teachers:
+        """Who teaches, by batches of the training part."""
+        own = {OUTPUT} & reads | ({EMBEDDING} if reads - {OUTPUT} else set())
+        found = [each.teacher.teaching(speaks, frozenset(own)) for each in self.members]
+        # what one said once has no output where nothing reads that
+        same = self.same_classes and all(each.has_output for each in found)
+        return Teachers(*found, weights=self.shares, same_classes=same)
+
+    def about(self, data: ImageSet, on: tuple[str, ...], which: Tensor | None = None) -> Collected:
+        """What they say together of one of the run's sets, or of some images of it; nothing where
+        a table lacks rows."""
         taps = (EMBEDDING,) if EMBEDDING in self.taps else ()
         wanted = (OUTPUT, *taps)
-        said = [listen(each.teacher.tapped, data, wanted) for each in self.members]
+        said = [each.teacher.about(data, wanted, which) for each in self.members]
         first = said[0]
         if not all(set(wanted) <= set(each.values) for each in said):
             return Collected({}, first.labels, first.indices)
@@ -137,14 +120,12 @@ class SeveralTeachers:
         return Collected(values, first.labels, first.indices)
 
 
-AnyTeacher = Teacher | TableTeacher | SeveralTeachers
-"""Who teaches in a run."""
-Live = Callable[[str], tuple[Teacher, Known]]
+Live = Callable[[str], RunTeacher]
 """Loads a network by the text that names it."""
 
 
-def teacher_of(text: str, live: Live, sets: Sets, dry: int) -> tuple[AnyTeacher, Known]:
-    """The teacher that a recipe names, and what is known of it.
+def teacher_of(text: str, live: Live, sets: Sets, dry: int) -> RunTeacher:
+    """The teacher that a recipe names.
 
     Args:
         text: a network, a table, or several of them.
@@ -155,55 +136,14 @@ def teacher_of(text: str, live: Live, sets: Sets, dry: int) -> tuple[AnyTeacher,
     Raises:
         Fault: one of them cannot be had, or they have nothing in common.
     """
-    members: list[Member] = []
-    for each in teachers_of(text):
-        if each.table is None:
-            members.append(Member(*live(each.text), each.weight))
-        else:
-            table = TableTeacher(each.table, sets, dry)
-            members.append(Member(table, table.known, each.weight))
-    if len(members) == 1:
-        return members[0].teacher, members[0].known
-    together = SeveralTeachers(members)
-    return together, together.known
-
-
-def networks_of(teacher: AnyTeacher | None) -> tuple[nn.Module, ...]:
-    """The networks that a teacher consists of; a table has none."""
-    if teacher is None:
-        return ()
-    return (teacher.network,) if isinstance(teacher, Teacher) else teacher.networks
-
-
-def tapped_of(teacher: AnyTeacher | None) -> tuple[Tapped, ...]:
-    """The same, each with its taps and its own size."""
-    if isinstance(teacher, SeveralTeachers):
-        live = (each.teacher for each in teacher.members)
-        return tuple(each.tapped for each in live if isinstance(each, Teacher))
-    return (teacher.tapped,) if isinstance(teacher, Teacher) else ()
-
-
-def teaching_of(teacher: AnyTeacher, quick: Quick | None) -> Teacher | TeacherFromMemory | Teachers:
-    """Who teaches, by batches of the training part."""
-    if isinstance(teacher, TableTeacher):
-        return teacher.teaching
-    if isinstance(teacher, SeveralTeachers):
-        return teacher.teaching(quick)
-    return teacher if quick is None else quick(teacher)
-
-
-def notes_of(teacher: AnyTeacher | None, recipe: Recipe) -> Iterator[str]:
-    """What is to be known of a teacher that is more than one network, in sentences."""
-    if isinstance(teacher, SeveralTeachers):
-        shares = zip(teacher.members, teacher.shares, strict=True)
-        counts = ", ".join(f"{each.known.name} {share:.3g}" for each, share in shares)
-        yield f"several teachers, by what each counts: {counts}"
-    elif not isinstance(teacher, TableTeacher):
-        return
-    yield from teacher.notes
-    tables = isinstance(teacher, TableTeacher) or len(teacher.networks) < len(teacher.members)
-    if tables and recipe.augment:
-        yield "a table has one row for an image, however that is augmented"
+    named = teachers_there(text)
+    found: list[RunTeacher] = [
+        live(each.text) if each.table is None else TableTeacher(each.table, sets, dry)
+        for each in named
+    ]
+    if len(found) == 1:
+        return found[0]
+    return SeveralTeachers(found, [each.weight for each in named])
 
 
 def _sha256(known: Sequence[Known], shares: Sequence[float]) -> str:

@@ -3,17 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from safetensors.torch import save
 from torch import Tensor
 
 from relatum import relations, together
 from relatum.data import ImageSet
+from relatum.data.chosen import of_each_class
 from relatum.run.claim import RELATIONS
 from relatum.run.hearing import Hear, Heard, hear
 from relatum.run.networks import Pair
 from relatum.run.pictured import PICTURED, pictured
-from relatum.run.several_teachers import AnyTeacher
+from relatum.run.run_teacher import RunTeacher
 from relatum.taps import Tapped
 from relatum.weights import write
 
@@ -34,10 +34,10 @@ def keep_pictures(folder: Path, pair: Pair, test: ImageSet, hear: Hear) -> None:
 
 
 def shown_relations(
-    student: Tapped, teacher: AnyTeacher | None, data: ImageSet, hear: Hear = hear
+    student: Tapped, teacher: RunTeacher | None, data: ImageSet, hear: Hear = hear
 ) -> dict[str, Tensor]:
     """The cosine relations of fifty images to both networks, sorted by class, for pictures."""
-    indices = _shown(data)
+    indices = of_each_class(data.labels, len(data), SHOWN, SHOWN)
     found = {"indices": indices}
     if data.labels is not None:
         found["labels"] = data.labels.cpu()[indices]
@@ -48,13 +48,3 @@ def shown_relations(
         if (embedding := hear(each, data).values.get("embedding")) is not None:
             found[name] = relations.cosine(embedding[indices.to(embedding.device)].float()).cpu()
     return found
-
-
-def _shown(data: ImageSet) -> Tensor:
-    if data.labels is None:
-        return torch.arange(min(SHOWN, len(data)))
-    labels = data.labels.cpu()
-    present = torch.unique(labels)
-    each = max(SHOWN // len(present), 1)
-    places = [(labels == label).nonzero().flatten()[:each] for label in present[:SHOWN]]
-    return torch.cat(places)

@@ -1,12 +1,15 @@
 """At how many pixels each network of a run sees the images, and at how many they are kept."""
 
+from collections.abc import Iterable, Iterator
+
 from relatum.datasets import DATASETS
 from relatum.datasets.own import SIZE
 from relatum.models.foreign import PRETRAINED, built_for, is_foreign, published
 from relatum.recipes.recipe import Recipe
 from relatum.run.trained import input_from, on_disk
 from relatum.spelling import own_set
-from relatum.teacher_names import teachers_of
+from relatum.taps import Tapped
+from relatum.teacher_names import teachers_there
 from relatum.types import Fault
 from relatum.weights import about_weights
 
@@ -40,7 +43,7 @@ def teacher_size(recipe: Recipe) -> int | None:
     """At how many pixels a teacher is made to see the images; ``None`` where it knows."""
     if recipe.teacher_size is not None or not _of_own_images(recipe) or recipe.teacher is None:
         return recipe.teacher_size
-    named = teachers_of(recipe.teacher)
+    named = teachers_there(recipe.teacher)
     return _size_of_teacher(named[0].text) if len(named) == 1 else None
 
 
@@ -53,7 +56,7 @@ def kept_at(recipe: Recipe) -> int | None:
         return recipe.image_size
     wanted = [student_size(recipe), recipe.teacher_size]
     if recipe.teacher is not None and recipe.teacher_size is None:
-        for each in teachers_of(recipe.teacher):
+        for each in teachers_there(recipe.teacher):
             wanted.append(None if each.table is not None else _size_of_teacher(each.text))
     return max((each for each in wanted if each is not None), default=None)
 
@@ -68,6 +71,29 @@ def settled(recipes: list[Recipe]) -> list[Recipe]:
     ]
 
 
+def enlarged(
+    student: Tapped, teachers: Iterable[Tapped], shape: tuple[int, int, int]
+) -> Iterator[str]:
+    """Which networks see the images larger than they are kept, in sentences.
+
+    A network that is built for one size enlarges what is smaller, and nobody would know.
+
+    Args:
+        student: the student.
+        teachers: the networks that teach it.
+        shape: channels, height and width of the images.
+    """
+    height, width = shape[1:]
+    seen = dict.fromkeys(
+        (role, each.input.size)
+        for role, each in [("student", student), *(("teacher", each) for each in teachers)]
+    )
+    for role, size in seen:
+        if size is not None and size[0] * size[1] > height * width:
+            sees = f"the {role} sees images of {size[0]}x{size[1]} pixels"
+            yield f"{sees}, enlarged from {height}x{width}"
+
+
 def _of_own_images(recipe: Recipe) -> bool:
     return own_set(recipe.dataset, DATASETS) is not None
 
@@ -76,10 +102,10 @@ def _size_of_teacher(text: str) -> int | None:
     """What a trained teacher was trained at, as far as its file or its kind says so."""
     try:
         found = on_disk(text)
+        if found is None:
+            return own_size(text)
     except Fault:  # which will be said when it is loaded
         return None
-    if found is None:
-        return own_size(text)
     name, path = found
     about = about_weights(path) if path.suffix == ".safetensors" else {}
     input = input_from(about, path)

@@ -1,17 +1,14 @@
 """A run's teacher that is a table: its rows are those of the run's images."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from relatum.cache.values import room_on
 from relatum.data import ImageSet
 from relatum.evaluate import Collected
-from relatum.methods import Says
+from relatum.run.run_teacher import VARIES, Known, Member, Speaks
 from relatum.run.sets import Sets
 from relatum.tables import (
     EmbeddingTable,
@@ -23,29 +20,9 @@ from relatum.tables import (
     read,
     refuse_missing,
 )
+from relatum.taps import Tapped
 from relatum.teacher_names import TABLE, TableName
-from relatum.types import Fault, Shapes
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of a teacher before it says anything.
-
-    Attributes:
-        name: what records call it.
-        sha256: of its weights, or of its table.
-        shapes: of its output and taps on a dry batch.
-        says: what its output is.
-        classes: what its logits mean, where that is known.
-        run: the folder of the run that trained it, where it was one.
-    """
-
-    name: str
-    sha256: str
-    shapes: Shapes
-    says: Says
-    classes: tuple[str, ...] | None = None
-    run: Path | None = None
+from relatum.types import Fault
 
 
 class TableTeacher:
@@ -61,21 +38,23 @@ class TableTeacher:
             number that is not finite, or nothing but zeros.
 
     Attributes:
-        teaching: who teaches, image by image of the training part.
+        rows: who teaches, image by image of the training part.
         known: what is known of it.
-        zeros: a sentence about rows of zeros, where there are some to train by.
-        notes: what was decided by itself, and that, in sentences.
+        doubts: a sentence about rows of zeros, where there are some to train by.
     """
+
+    members: tuple[Member, ...] = ()
+    networks: tuple[Tapped, ...] = ()
 
     def __init__(self, name: TableName, sets: Sets, dry: int) -> None:
         self._table = read(name)
         matched = match(self._table, sets.source)
         self._rows = self._of_parts(matched, sets)
-        self.teaching = EmbeddingTable(
+        self.rows = EmbeddingTable(
             **{_ROLES[tap]: rows for tap, rows in self._rows[sets.train].items()}, checked=True
         )
-        self.zeros = self._zeros()
-        self.notes = (*matched.notes, *self.zeros, *self._not_compared(matched, sets))
+        self.doubts = self._zeros()
+        self._notes = (*matched.notes, *self.doubts, *self._not_compared(matched, sets))
         widths = dict(self._table.width)
         widths.setdefault("output", widths.get("embedding", 0))
         self.known = Known(
@@ -93,20 +72,27 @@ class TableTeacher:
     @property
     def taps(self) -> frozenset[str]:
         """What it says, by the names of taps."""
-        return self.teaching.taps
+        return self.rows.taps
 
-    @property
-    def networks(self) -> tuple[nn.Module, ...]:
-        """None."""
-        return ()
+    def notes(self, augmented: bool) -> tuple[str, ...]:
+        """What was decided by itself, and what is doubtful."""
+        return (*self._notes, *((VARIES,) if augmented else ()))
 
     def to(self, device: torch.device) -> Self:
         """Bring the rows of the training part to a device, where they fit."""
-        if sum(each.bytes for each in self.teaching.rows.values()) <= room_on(device):
-            self.teaching.to(device)
+        if sum(each.bytes for each in self.rows.rows.values()) <= room_on(device):
+            self.rows.to(device)
         return self
 
-    def about(self, data: ImageSet, on: Iterable[str], which: Tensor | None = None) -> Collected:
+    def shard(self, device: torch.device) -> None:
+        """Each process reads rows of its own: bring them to the device."""
+        self.to(device)
+
+    def teaching(self, speaks: Speaks, reads: frozenset[str]) -> EmbeddingTable:
+        """Who teaches: no network speaks."""
+        return self.rows
+
+    def about(self, data: ImageSet, on: tuple[str, ...], which: Tensor | None = None) -> Collected:
         """What it says of one of the run's sets; nothing where it lacks rows.
 
         Args:
@@ -149,8 +135,8 @@ class TableTeacher:
 
     def _zeros(self) -> tuple[str, ...]:
         """What is to be known of rows of zeros; a table of nothing else is refused."""
-        path, samples = self._table.path, self.teaching.samples
-        counts = {tap: rows.zeros() for tap, rows in self.teaching.rows.items()}
+        path, samples = self._table.path, self.rows.samples
+        counts = {tap: rows.zeros() for tap, rows in self.rows.rows.items()}
         for tap, count in counts.items():
             if count == samples:
                 raise Fault(

@@ -1,5 +1,6 @@
 """A trained network by the text that names it: its input, its classes and its run come along."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +13,16 @@ from relatum.models.foreign import published
 from relatum.record import NAME
 from relatum.spelling import unknown_teacher
 from relatum.types import Fault, Input
-from relatum.weights import about_weights, load_state, weights_in
+from relatum.weights import INDEX, about_weights, load_state, weights_in
 
 if TYPE_CHECKING:
     from relatum.run.sets import Sets
 
 WEIGHTS = "student.safetensors"
+SAVED = tuple(
+    f"{name}{index}" for name in ("model.safetensors", "pytorch_model.bin") for index in ("", INDEX)
+)
+"""What other libraries call the weights in their folders: whole, or the list of their parts."""
 PRETRAINED = ":pretrained"
 
 
@@ -78,8 +83,10 @@ def on_disk(text: str) -> tuple[str, Path] | None:
     if not path.exists():  # a run's own folder may have an @, as of sp@stage2
         name, at, place = text.partition("@")
         return (name, _weights(Path(place))) if at else None
+    if library := _in_a_library(path):
+        raise Fault(f"{path} is a folder of another library's; name it {library}")
     weights = _weights(path)
-    name = about_weights(weights).get("model", "")
+    name = _about(weights).get("model", "")
     if not name:
         raise Fault(f"{weights} does not say which network it is of; name it: MODEL@{path}")
     if ":" in name:
@@ -95,18 +102,36 @@ def weights_of(text: str) -> Path | None:
     path = Path(text)
     if not path.exists():
         path = Path(text.partition("@")[2] or text)
-    path = path / WEIGHTS if path.is_dir() else path
+    path = _file_in(path)
     return path if path.is_file() else None
 
 
 def _weights(path: Path) -> Path:
-    if path.is_dir():
-        if not (path / WEIGHTS).exists():
-            raise Fault(f"{path} holds no trained network ({WEIGHTS} is missing): let it finish")
-        return path / WEIGHTS
     if not path.exists():
         raise Fault(f"there is no file {path}")
-    return path
+    found = _file_in(path)
+    if not found.exists():
+        raise Fault(f"{path} holds no trained network ({WEIGHTS} is missing): let it finish")
+    return found
+
+
+def _file_in(path: Path) -> Path:
+    """The file of weights that a path means: itself, or one in a folder of ours or of others."""
+    if not path.is_dir():
+        return path
+    files = (path / name for name in (WEIGHTS, *SAVED))
+    return next((each for each in files if each.exists()), path / WEIGHTS)
+
+
+def _in_a_library(path: Path) -> str:
+    """How a folder that another library saved is named; empty where it is none."""
+    try:
+        told = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    if not isinstance(told, dict) or (path / WEIGHTS).exists():
+        return ""
+    return f"{'timm/local-dir:' if 'pretrained_cfg' in told else 'hf/'}{path}{PRETRAINED}"
 
 
 def _load(name: str, path: Path, sets: "Sets", size: int | None) -> Trained:
@@ -151,7 +176,7 @@ def built_from(name: str, path: Path, made: dict[str, int], input: Input) -> Bui
     Raises:
         Fault: the file is damaged, or of another network.
     """
-    about = about_weights(path) if path.suffix == ".safetensors" else {}
+    about = _about(path)
     told = "classes" in about
     if told:
         made = {each: _whole(about, each, path) for each in ("channels", "size", "classes")}
@@ -168,11 +193,16 @@ def built_from(name: str, path: Path, made: dict[str, int], input: Input) -> Bui
     return Built(network, name, input_from(about, path) or input, made, told, names)
 
 
+def _about(path: Path) -> dict[str, str]:
+    """What a file says of itself; nothing, where it is of a kind that cannot."""
+    return about_weights(path) if path.suffix == ".safetensors" else {}
+
+
 def _without_classifier(
     name: str, state: Mapping[str, Tensor], network: nn.Module, sizes: dict[str, int]
 ) -> nn.Module:
     """The same network ending in its embedding, where that is all that the weights are of."""
-    if not name.startswith(("timm/", "hf/")) or not set(network.state_dict()) - set(state):
+    if not models.can_embed(name) or not set(network.state_dict()) - set(state):
         return network
     bare = models.create(name, **sizes | {"classes": 0})
     return bare if set(bare.state_dict()) == set(state) else network

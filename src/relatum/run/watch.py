@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from relatum.data import ImageSet
+from relatum.data.chosen import evenly
 from relatum.distiller import Distiller
-from relatum.evaluate import MUCH, accuracy, by_chance, retrieval
-from relatum.evaluate.ranking import evenly
+from relatum.evaluate import MUCH, VOTES, accuracy, by_chance, retrieval
 from relatum.gradient_norms import Norms, obstacle
 from relatum.methods import Setting
 from relatum.objective import Objective
@@ -136,6 +136,26 @@ class Watch:
                 )
         for lacks, why in self.lacking(objective):
             remark(f"{lacks} is not watched: {why}")
+        for told in self._few():
+            remark(told)
+
+    def _few(self) -> Iterator[str]:
+        """What so few images can hardly show of what is watched, in sentences."""
+        watch, validation = self.recipe.watch, self.sets.validation
+        each = len(self.sets.train) / max(len(self.sets.classes), 1)
+        if "knn" in {*watch, *self.recipe.probes} and each < VOTES:
+            yield (
+                f"k-NN lets {VOTES} training images vote, and a class has {each:.0f} on average, so"
+                " most votes may be of other classes"
+            )
+        if validation is None or "neighbours" not in watch or not self._embeds:
+            return
+        chance = by_chance(min(len(validation), measure.NEAR))
+        if len(validation) > 1 and chance > MUCH:
+            yield (
+                f"neighbours among {len(validation)} validation images are shared by chance to"
+                f" {chance:.1f} %"
+            )
 
     def _unlabelled(self, each: str) -> bool:
         validation, train = self.sets.validation, self.sets.train
