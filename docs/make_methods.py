@@ -34,8 +34,9 @@ whole batch and relatum hands it the batch of all processes.
 
 With labels cross-entropy at weight 1 stands beside every method unless its line says otherwise;
 without labels it goes, and methods that need labels are refused. `relatum list methods NAME`
-shows the formula, and how the code differs from the authors'. Methods are joined by `+`, weighed
-by `=` and placed by `@`: `sp=3000+kd`, `at@stage1&stage2`.
+shows the formula, how the code differs from the authors', and the loss's options. Methods are
+joined by `+`, weighed by `=`, placed by `@` and changed in brackets: `sp=3000+kd`,
+`at@stage1&stage2`, `kd(temperature=2)`.
 """
 FAMILIES = {
     "task": "The student alone",
@@ -85,6 +86,7 @@ def _method(name: str) -> dict[str, Any]:
         "reads": list(asks.reads),
         "needs": asks.words,
         "relational": asks.relational,
+        "options": {option: each.text for option, each in method.options.items()},
         "paper": method.paper,
         "summary": method.summary,
         "about": inspect.getdoc(method.build) or "",

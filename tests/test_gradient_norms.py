@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from relatum import world
+from relatum.balance import balance
 from relatum.distiller import Distiller
 from relatum.fit import Position, fit
 from relatum.gradient_norms import Norms, gradient_norms, measure_norms, obstacle
@@ -157,22 +159,53 @@ def test_microbatches_have_none_and_say_why() -> None:
     assert obstacle(distiller, None) is None
 
 
-def on_ranks() -> dict[str, Tensor]:
+def own(batch: Batch) -> Batch:
+    """A process's uneven share of a batch; all of it where there is one process."""
+    if world.size() == 1:
+        return batch
+    return batch.part(slice(0, 5) if world.rank() == 0 else slice(5, None))
+
+
+def norms() -> dict[str, Tensor]:
     """BatchNorm at rest, so that who is where changes nothing."""
     distiller = made(**terms())
     distiller.student.network.eval()
-    whole, rank = toys.batch(), torch.distributed.get_rank()
-    own = replace(whole.part(slice(0, 5) if rank == 0 else slice(5, 8)))
-    return gradient_norms(distiller, own)
+    return gradient_norms(distiller, own(toys.batch()))
 
 
-def test_two_processes_have_the_norms_of_the_whole_batch() -> None:
+def balanced() -> dict[str, float]:
+    """The weights by which terms begin with unequal shares; no BatchNorm, as it would train."""
     distiller = made(**terms())
-    distiller.student.network.eval()
-    alone = gradient_norms(distiller, toys.batch())
-    for found in processes.start("tests.test_gradient_norms"):
+    distiller.student.network.bn = nn.Identity()
+    shares = {"ce": 1.0, "kd": 2.0, "rkd": 3.0, "sp": 4.0}
+    found = balance(distiller, map(own, toys.batches(24, 8).epoch(1)), shares)
+    assert set(found.places.values()) == {"maps"}
+    return dict(found.weights)
+
+
+def on_ranks() -> tuple[dict[str, Tensor], dict[str, float]]:
+    return norms(), balanced()
+
+
+@pytest.fixture(scope="module")
+def pair() -> list[tuple[dict[str, Tensor], dict[str, float]]]:
+    """What each of two processes found."""
+    return processes.start("tests.test_gradient_norms")
+
+
+def test_two_processes_have_the_norms_of_the_whole_batch(pair: list[Any]) -> None:
+    alone = norms()
+    for found, _ in pair:
         for name, value in alone.items():
             torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-7)
+
+
+def test_two_processes_balance_as_one_does(pair: list[Any]) -> None:
+    (_, first), (_, second) = pair
+    assert first == second
+    alone = balanced()
+    assert first == pytest.approx(alone, rel=1e-5)
+    assert len({f"{weight:.3g}" for weight in alone.values()}) == 4
 
 
 if __name__ == "__main__":

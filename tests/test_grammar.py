@@ -77,6 +77,14 @@ def test_what_can_be_read(text: str, parts: list[Part]) -> None:
         ("ce=0.5", "cross-entropy alone is called 'none'"),
         ("ce+ce=2+kd", "cross-entropy is there twice"),
         ("ce@maps+kd", "it takes no tap"),
+        ("0.5*sp@maps", "'0.5*sp' is no name; a method is written NAME(OPTION=VALUE)@TAP=WEIGHT"),
+        ("kd sp", "'kd sp' is no name"),
+        ("kd[temperature=8]", "'kd[temperature' is no name"),
+        ("5", "'5' is no name"),
+        ("kd(temperature=8", "brackets open and close once"),
+        ("kd(temperature=8))", "brackets open and close once"),
+        ("kd(temperature=8)(x=1)", "brackets open and close once"),
+        ("sp@maps(batch_invariant=true)", "right behind the name"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(text: str, words: str) -> None:

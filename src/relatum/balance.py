@@ -66,9 +66,11 @@ def shares_of(shares: Shares, objective: Objective) -> dict[str, float]:
     there = " and ".join((", ".join(terms[:-1]), terms[-1]))
     for name in (*given, *terms):
         if name not in terms:
-            raise Fault(f"balance names {name!r}; the terms are {there}")
+            raise Fault(f"balance names {name!r}; the terms are {there} (or 'equal' for all)")
         if name not in given:
-            raise Fault(f"balance gives {name!r} no share; the terms are {there}")
+            raise Fault(
+                f"balance gives {name!r} no share; the terms are {there} (or 'equal' for all)"
+            )
     most = max(given.values())  # before they are summed: the sum of what is allowed may be infinite
     parts = {name: given[name] / most for name in terms}
     wanted = {name: part / sum(parts.values()) for name, part in parts.items()}

@@ -15,7 +15,7 @@ from relatum import spelling
 from relatum.imports import from_path
 from relatum.methods import METHODS, TASK, Setting, Stage, task
 from relatum.methods.each_teacher import each_teacher
-from relatum.methods.options import built_with, check_options
+from relatum.methods.options import check_options, options_of
 from relatum.objective import Objective, Term
 from relatum.schedules import weighed
 from relatum.several import EMBEDDING
@@ -38,7 +38,7 @@ def parse(text: str) -> tuple[Part, ...]:
     parts = spelling.parse(text, _families())
     for part in parts:
         if part.name in METHODS:
-            check_options(part.name, METHODS[part.name].loss, part.options)
+            check_options(part.name, METHODS[part.name].options, part.options)
     return parts
 
 
@@ -146,9 +146,7 @@ def _on_embedding(terms: Mapping[str, Term]) -> bool:
 
 def _built(part: Part, setting: Setting) -> tuple[Stage, ...]:
     """A method's stages, its loss built with the options that are asked for."""
-    method = METHODS[part.name]
-    with built_with(method.loss, part.options):
-        return method(replace(setting, on=part.on))
+    return METHODS[part.name](replace(setting, on=part.on, options=part.options))
 
 
 def _free(name: str, part: Part, taken: dict[str, Term]) -> str:
@@ -193,13 +191,12 @@ def _custom(part: Part, setting: Setting) -> tuple[str, Term]:
     made = own_loss(part.name)
     wants = inspect.signature(made).parameters
     on = part.on or "embedding"
-    own = replace(setting, on=on)
+    own = replace(setting, on=on, options=part.options)
     own.tap("embedding")
     have: dict[str, object] = {"samples": setting.samples, "classes": setting.classes}
     if {"student_dim", "teacher_dim"} & set(wants):
         have["student_dim"], have["teacher_dim"] = own.widths(on)
-    check_options(part.name, made, part.options)
-    have |= part.options
+    check_options(part.name, options_of(made), part.options)
     missing = [
         name
         for name, each in wants.items()
@@ -212,7 +209,7 @@ def _custom(part: Part, setting: Setting) -> tuple[str, Term]:
             f"{part.name} is built with {', '.join(missing)}, which relatum does not know;"
             f" give a default (it knows {', '.join((*have, 'student_dim', 'teacher_dim')[:4])})"
         )
-    loss = made(**{name: value for name, value in have.items() if name in wants})
+    loss = own.build(made, **{name: value for name, value in have.items() if name in wants})
     weight = 1.0 if part.weight is None else part.weight
     term = Term(loss, on=on, weight=weight)
     if setting.classes is None and Objective(term=term).needs("labels"):

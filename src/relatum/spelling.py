@@ -92,6 +92,8 @@ def _part(piece: str, text: str, families: Mapping[str, str]) -> Part:
     if name not in families and name != TASK and ":" not in name:
         if not name:
             raise Fault(f"method {text!r}: a name is missing (relatum list methods)")
+        if not re.fullmatch(r"[A-Za-z][\w.-]*", name):
+            raise Fault(f"method {text!r}: {name!r} is no name; {_GRAMMAR}")
         raise Fault(f"{unknown('method', name, [*families, TASK])} (relatum list methods)")
     value = _weight(weight, text) if "=" in piece else None
     if "@" in piece and not tap:
@@ -117,6 +119,10 @@ def _written(part: Part) -> str:
     return part.name + f"({given})" * bool(given) + f"@{on}" * bool(on) + weight
 
 
+_GRAMMAR = (
+    "a method is written NAME(OPTION=VALUE)@TAP=WEIGHT, '+' joins several and ',' lists them:"
+    " kd(temperature=2)+sp@maps=0.5,rrkd"
+)
 _OUTSIDE = r"(?![^()]*\))"
 """Behind what separates: it does not stand within brackets."""
 
@@ -124,9 +130,13 @@ _OUTSIDE = r"(?![^()]*\))"
 def _without_options(piece: str, text: str) -> tuple[str, Options]:
     """A piece without the options behind its name, and these."""
     found = re.match(r"([^(@=]+)\(([^()]*)\)(.*)", piece.strip())
+    name, inside, rest = (piece, "", piece) if found is None else found.groups()
+    if set(rest) & set("()"):
+        raise Fault(
+            f"method {text!r}: brackets open and close once, right behind the name; {_GRAMMAR}"
+        )
     if found is None:
         return piece, ()
-    name, inside, rest = found.groups()
     options: dict[str, bool | int | float | str] = {}
     for each in inside.split(","):
         option, equals, value = (word.strip() for word in each.partition("="))
@@ -169,8 +179,14 @@ def _weight(text: str, method: str) -> float:
 
 
 def unknown(what: str, name: str, there: Iterable[str]) -> str:
-    """What is said of a name that does not exist: the nearest that does."""
-    near = get_close_matches(name.lower(), there, n=1, cutoff=0)
+    """What is said of a name that does not exist: the nearest that does.
+
+    Example:
+        >>> unknown("method", "kkd(temperature=2)", ["kd", "sp"])
+        "there is no method 'kkd(temperature=2)'; the nearest is 'kd'"
+    """
+    bare = re.split(r"[(@=+]", name.lower())[0] or name
+    near = get_close_matches(bare, there, n=1, cutoff=0)
     return f"there is no {what} {name!r}; the nearest is {near[0]!r}"
 
 
@@ -275,7 +291,7 @@ def shares(given: str | Mapping[str, object]) -> str | dict[str, float]:
         for each in given.split(","):
             name, equals, value = (word.strip() for word in each.partition("="))
             if not (name and equals):
-                raise ValueError(f"wanted 'equal' or shares such as ce=0.5,sp=0.5; got {each!r}")
+                raise ValueError("wanted 'equal' or shares such as ce=0.5,sp=0.5")
             pairs.append((name, value))
     found: dict[str, float] = {}
     for name, said in pairs:
@@ -284,7 +300,7 @@ def shares(given: str | Mapping[str, object]) -> str | dict[str, float]:
         except ValueError:
             share = 0.0
         if not 0 < share < float("inf"):
-            raise ValueError(f"the share of {name} is a number over 0, got {said!r}")
+            raise ValueError(f"the share of {name} is a number over 0, as in ce=0.5,sp=0.5")
         if name in found:
             raise ValueError(f"{name} has two shares")
         found[name] = share

@@ -280,7 +280,9 @@ def test_another_map_can_be_read(name: str, on: On) -> None:
 
 @pytest.mark.parametrize("name", ["ickd", "semckd"])
 def test_vectors_are_refused(name: str) -> None:
-    with pytest.raises(Fault, match="compares feature maps, and 'embedding' gives 64 a sample"):
+    with pytest.raises(
+        Fault, match="compares feature maps, and 'embedding' of the student gives 64 a sample"
+    ):
         terms(name, setting(on="embedding"))
 
 

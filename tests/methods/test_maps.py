@@ -198,7 +198,7 @@ def test_networks_without_stages_are_refused_in_one_line(name: str) -> None:
 def test_vectors_are_refused(name: str) -> None:
     on = ("embedding", "embedding") if name in SAME_CHANNELS else "embedding"
     with pytest.raises(
-        Fault, match=r"compares feature maps, and embedding.* of the student gives 64"
+        Fault, match=r"compares feature maps, and 'embedding'.* of the student gives 64"
     ):
         METHODS[name](setting(on=on))
 
@@ -213,14 +213,16 @@ def test_another_map_can_be_read(name: str) -> None:
 def test_fsp_reads_other_layers() -> None:
     first, _ = METHODS["fsp"](setting("resnet8x4", "resnet8x4", on=("stage1", "stage3")))
     assert first.objective.terms["fsp"].on == ("stage1", "stage3")
-    with pytest.raises(Fault, match="compares consecutive layers, and maps gives one"):
+    with pytest.raises(Fault, match="compares consecutive layers, and 'maps' gives one"):
         METHODS["fsp"](setting(on="maps"))
 
 
 def test_the_first_layer_with_other_channels_is_named() -> None:
-    with pytest.raises(Fault, match=r"layer 2 of stem&stages has 64 in the student and 32 in the"):
+    with pytest.raises(
+        Fault, match=r"layer 2 of 'stem' and 'stages' has 64 in the student and 32 in the"
+    ):
         METHODS["fsp"](unequal())
-    with pytest.raises(Fault, match="layer 1 of stages has 64 in the student and 32 in the"):
+    with pytest.raises(Fault, match="layer 1 of 'stages' has 64 in the student and 32 in the"):
         METHODS["kdsvd"](unequal())
 
 

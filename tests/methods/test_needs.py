@@ -35,3 +35,10 @@ def test_every_method_says_where_it_comes_from(name: str) -> None:
     assert 2014 <= method.year <= 2026
     assert re.search(r"arXiv \d{4}\.\d{4,5}|\d{4}", method.paper)
     assert method.summary.endswith((".", ")"))
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"none"}))
+def test_every_method_says_where_its_numbers_come_from(name: str) -> None:
+    about = METHODS[name].build.__doc__ or ""
+    source = r"RepDistiller|mdistiller|distillers|cls_KD|authors|notebook|Zoo|published"
+    assert re.search(source, about)

@@ -26,7 +26,7 @@ class KD(nn.Module):
 
     def __init__(self, temperature: float = 4.0) -> None:
         super().__init__()
-        check_temperature(temperature)
+        check_temperature(temperature, "KD")
         self.temperature = temperature
 
     def extra_repr(self) -> str:

@@ -19,13 +19,9 @@ class RRKD(nn.Module):
     :math:`r(x)_k = \cos(f(x), f(a_k))` (Moschella et al., ICLR 2023): widths may differ, and
     no projection is learnt. The student's is drawn to the teacher's by
 
-    ===== ===================================================================
-    kind  value
-    ===== ===================================================================
-    cos   :math:`-\frac1B \sum_i \log(\frac{\cos(r_S^i, r_T^i) + 1}{2} + \epsilon)`
-    mse   :math:`\frac{1}{BK} \sum_{ik} (r_S^{ik} - r_T^{ik})^2`
-    sce   :math:`-\frac1B \sum_i \sigma(r_T^i / 2) \cdot \log \sigma(r_S^i / 2)`
-    ===== ===================================================================
+    - ``cos``: :math:`-\frac1B \sum_i \log(\frac{\cos(r_S^i, r_T^i) + 1}{2} + \epsilon)`
+    - ``mse``: :math:`\frac{1}{BK} \sum_{ik} (r_S^{ik} - r_T^{ik})^2`
+    - ``sce``: :math:`-\frac1B \sum_i \sigma(r_T^i / 2) \cdot \log \sigma(r_S^i / 2)`
 
     Without anchors the batch is its own: K = B, and the diagonal of ones stays. At equal
     weight this is SP on cosines, with a gradient B/4 times as large. Fixed anchors are images

@@ -9,8 +9,10 @@ from relatum.methods.later_maps import LATER_MAPS
 from relatum.methods.logits import LOGITS
 from relatum.methods.maps import MAPS
 from relatum.methods.method import Method
-from relatum.methods.setting import TASK, Says, Setting, Stage, task
+from relatum.methods.setting import Says, Setting
+from relatum.methods.stage import Stage, task
 from relatum.methods.transfer import TRANSFER
+from relatum.spelling import TASK
 
 __all__ = ["METHODS", "TASK", "Method", "Says", "Setting", "Stage", "task"]
 

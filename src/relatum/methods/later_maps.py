@@ -3,16 +3,18 @@
 import copy
 from collections.abc import Iterable
 
-from torch import Size, Tensor, nn
+from torch import Tensor, nn
 
 from relatum.losses import ICKD, KD, OFD, SRRL, OFDMargin, ReviewKD, SemCKD, SimKD
+from relatum.methods.layers import MAPS_OR_VECTORS, maps_of, paired
 from relatum.methods.method import Method
-from relatum.methods.setting import Setting, Stage, distil
+from relatum.methods.setting import Setting
+from relatum.methods.stage import Stage, distil
 from relatum.models.simkd import SimKDStudent, classified_map, student_map
 from relatum.objective import Objective, On, Term
 from relatum.schedules import constant, warmup
 from relatum.taps import Tapped
-from relatum.types import Fault, Shapes
+from relatum.types import Fault
 
 WARMUP = 1 / 12
 """Share of the epochs over which ReviewKD's weight rises: 20 of the benchmark's 240."""
@@ -26,8 +28,9 @@ def ofd(setting: Setting) -> tuple[Stage, ...]:
     """
     if setting.on is not None:
         raise Fault("ofd reads the preactivations, whose batch norms are known; it takes no tap")
-    pairs = _stages(setting, "preactivations")
-    loss = OFD(list(_margins(setting, len(pairs))), [student[0] for student, _ in pairs])
+    pairs = paired(setting, "preactivations")
+    margins = list(_margins(setting, len(pairs)))
+    loss = setting.build(OFD, margins, [student[0] for student, _ in pairs])
     return distil(setting, {"ofd": Term(loss, on="preactivations", weight=0.001)})
 
 
@@ -43,21 +46,23 @@ def reviewkd(setting: Setting) -> tuple[Stage, ...]:
     on: On = setting.on or ("stages", "embedding")
     before = setting.teacher is None or "preactivations" in setting.teacher
     teacher_on: On = setting.on or ("preactivations" if before else "stages", "embedding")
-    pairs = _stages(setting, on, teacher_on, ranks=(1, 3))
-    loss = ReviewKD([student[0] for student, _ in pairs], [teacher[0] for _, teacher in pairs])
+    pairs = paired(setting, on, teacher_on, ranks=MAPS_OR_VECTORS)
+    loss = setting.build(
+        ReviewKD, [student[0] for student, _ in pairs], [teacher[0] for _, teacher in pairs]
+    )
     term = Term(loss, on=on, weight=warmup(WARMUP, constant()), teacher_on=teacher_on)
     return distil(setting, {"reviewkd": term})
 
 
 def srrl(setting: Setting) -> tuple[Stage, ...]:
-    """SRRL: weight 1 on the embedding and 1 on what the teacher's classifier makes of it.
+    """SRRL: 1 · embeddings + 1 · what the teacher's classifier makes of both (the authors' code).
 
     The student's last map is connected, as by the authors; its embedding where it has no maps, as
     in SimKD's repository. CTKD's script adds it to 0.1 · cross-entropy + 0.9 · KD.
     """
     on = setting.on or ("maps" if "maps" in setting.student else "embedding")
-    ((student, _),) = _stages(setting, on, "embedding", ranks=(1, 3))
-    loss = SRRL(setting.teacher_classifier(), student[0])
+    ((student, _),) = paired(setting, on, "embedding", ranks=MAPS_OR_VECTORS)
+    loss = setting.build(SRRL, setting.teacher_classifier(), student[0])
     return distil(setting, {"srrl": Term(loss, on=on, teacher_on="embedding")})
 
 
@@ -74,8 +79,11 @@ def semckd(setting: Setting) -> tuple[Stage, ...]:
         )
     on = setting.tap("stages")
     assert setting.teacher is not None
-    students, teachers = (_sizes(each, on, (3,)) for each in (setting.student, setting.teacher))
-    loss = SemCKD([each[0] for each in students], [each[0] for each in teachers], setting.batch)
+    students = maps_of(setting.student, on, "student")
+    teachers = maps_of(setting.teacher, on, "teacher")
+    loss = setting.build(
+        SemCKD, [each[0] for each in students], [each[0] for each in teachers], setting.batch
+    )
     terms = {"semckd": Term(loss, on=on, weight=400.0)}
     if setting.shares_classes:
         terms["soft"] = Term(KD())
@@ -85,12 +93,13 @@ def semckd(setting: Setting) -> tuple[Stage, ...]:
 def ickd(setting: Setting) -> tuple[Stage, ...]:
     """ICKD: weight 2.5 on the last feature map (the authors' README; one of their scripts: 4)."""
     on = setting.layer("maps")
-    ((student, teacher),) = _stages(setting, on)
-    return distil(setting, {"ickd": Term(ICKD(student[0], teacher[0]), on=on, weight=2.5)})
+    ((student, teacher),) = paired(setting, on)
+    loss = setting.build(ICKD, student[0], teacher[0])
+    return distil(setting, {"ickd": Term(loss, on=on, weight=2.5)})
 
 
 def simkd(setting: Setting) -> tuple[Stage, ...]:
-    """SimKD: weight 1 on the projected map, no cross-entropy; the teacher's classifier is kept.
+    """SimKD: weight 1 on the projected map, no cross-entropy and no KD (the authors' scripts).
 
     The student that learns is the network of ``adopt``. Its labels teach it nothing: its
     classifier is the teacher's, and what enters that is compared with what the teacher gives it.
@@ -100,13 +109,13 @@ def simkd(setting: Setting) -> tuple[Stage, ...]:
             "simkd reads the map whose mean the teacher's classifier reads; it takes no tap"
         )
     teacher_on = _classified(setting)
-    ((student, teacher),) = _stages(setting, "maps", teacher_on)
+    ((student, teacher),) = paired(setting, "maps", teacher_on)
     if student[0] != teacher[0]:
         raise Fault(
             f"simkd compares a map of {student[0]} channels with one of {teacher[0]}: the student"
             " must wear a projector to the teacher's (relatum.models.simkd.SimKDStudent)"
         )
-    return (Stage(Objective(simkd=Term(SimKD(), on="maps", teacher_on=teacher_on))),)
+    return (Stage(Objective(simkd=Term(setting.build(SimKD), on="maps", teacher_on=teacher_on))),)
 
 
 def adopt(setting: Setting) -> nn.Module:
@@ -127,7 +136,7 @@ def adopt(setting: Setting) -> nn.Module:
             " (--no-labels)"
         )
     maps = student_map(student.taps)
-    ((student_shape, teacher_shape),) = _stages(setting, "maps", _classified(setting))
+    ((student_shape, teacher_shape),) = paired(setting, "maps", _classified(setting))
     bare = copy.deepcopy(student).only(set()).network  # the copy's hooks go, the student's stay
     return SimKDStudent(bare, maps, tuple(student_shape), tuple(teacher_shape), classifier)
 
@@ -154,36 +163,6 @@ def _margins(setting: Setting, stages: int) -> Iterable[Tensor]:
         if not (isinstance(weight, Tensor) and isinstance(bias, Tensor)):
             raise Fault(f"ofd: the teacher's {path!r} is no batch norm with a weight and a bias")
         yield OFDMargin(weight, bias)
-
-
-def _stages(
-    setting: Setting, on: On, teacher_on: On | None = None, ranks: tuple[int, ...] = (3,)
-) -> list[tuple[Size, Size]]:
-    """Shapes of both networks' layers there, without the batch.
-
-    Raises:
-        Fault: they do not pair, or are no maps (vectors, where these will do).
-    """
-    pairs = setting.layers(on, teacher_on)
-    for network, tap in ((setting.student, on), (setting.teacher, teacher_on or on)):
-        assert network is not None
-        _sizes(network, tap, ranks)
-    return pairs
-
-
-def _sizes(shapes: Shapes, on: On, ranks: tuple[int, ...]) -> list[Size]:
-    """Of one network's layers, which need not be as many as the other's."""
-    found: list[Size] = []
-    for name in (on,) if isinstance(on, str) else on:
-        value = shapes[name]
-        found.extend(Size(each[1:]) for each in ([value] if isinstance(value, Size) else value))
-    for size in found:
-        if len(size) not in ranks:
-            raise Fault(
-                f"this loss compares feature maps, and {on!r} gives"
-                f" {'x'.join(map(str, size)) or 'one number'} a sample; name another tap"
-            )
-    return found
 
 
 LATER_MAPS: dict[str, Method] = {

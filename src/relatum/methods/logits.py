@@ -20,7 +20,8 @@ from relatum.losses import (
     Reconstruction,
 )
 from relatum.methods.method import Method
-from relatum.methods.setting import Setting, Stage, distil, task
+from relatum.methods.setting import Setting
+from relatum.methods.stage import Stage, distil, task
 from relatum.objective import Objective, Term
 from relatum.schedules import Schedule, constant, warmup
 from relatum.types import Fault
@@ -40,7 +41,7 @@ def none(setting: Setting) -> tuple[Stage, ...]:
 
 def kd(setting: Setting) -> tuple[Stage, ...]:
     """Soft targets: 0.1 · cross-entropy + 0.9 · KD at temperature 4 (RepDistiller)."""
-    return _soft(setting, "kd", KD(), 0.9, task_weight=0.1)
+    return _soft(setting, "kd", setting.build(KD), 0.9, task_weight=0.1)
 
 
 def dkd(setting: Setting) -> tuple[Stage, ...]:
@@ -50,7 +51,7 @@ def dkd(setting: Setting) -> tuple[Stage, ...]:
     ShuffleNetV1; it is 6 for vgg13 → vgg8 and → MobileNetV2 and for WRN-40-2 → WRNs, 2 for
     resnet56 → resnet20 and resnet110 → resnet32.
     """
-    return _labelled(setting, "dkd", DKD(), _warm(1.0))
+    return _labelled(setting, "dkd", setting.build(DKD), _warm(1.0))
 
 
 def nkd(setting: Setting) -> tuple[Stage, ...]:
@@ -58,17 +59,17 @@ def nkd(setting: Setting) -> tuple[Stage, ...]:
 
     Its CIFAR-100 setting, for ResNet34 → ResNet18, is γ 3.5 at temperature 3.
     """
-    return _labelled(setting, "nkd", NKD())
+    return _labelled(setting, "nkd", setting.build(NKD))
 
 
 def wsld(setting: Setting) -> tuple[Stage, ...]:
     """WSLD: weight 2.25 at temperature 4 (cls_KD's CIFAR-100 setting)."""
-    return _labelled(setting, "wsld", WSLD(), 2.25)
+    return _labelled(setting, "wsld", setting.build(WSLD), 2.25)
 
 
 def dist(setting: Setting) -> tuple[Stage, ...]:
     """DIST: weight 2 at temperature 4 (the authors' CIFAR-100 setting)."""
-    return _soft(setting, "dist", DIST(), 2.0)
+    return _soft(setting, "dist", setting.build(DIST), 2.0)
 
 
 def lskd(setting: Setting) -> tuple[Stage, ...]:
@@ -77,7 +78,7 @@ def lskd(setting: Setting) -> tuple[Stage, ...]:
     So for most pairs; temperature 3 for vgg13 → vgg8 and → MobileNetV2, and temperature 3 at
     weight 1 for ResNet50 → MobileNetV2 (the names of their logs).
     """
-    return _soft(setting, "lskd", LSKD(temperature=2.0), 9.0, task_weight=0.1)
+    return _soft(setting, "lskd", setting.build(LSKD, temperature=2.0), 9.0, task_weight=0.1)
 
 
 def mlkd(setting: Setting) -> tuple[Stage, ...]:
@@ -86,22 +87,22 @@ def mlkd(setting: Setting) -> tuple[Stage, ...]:
     On one view of every image and without their masks, where they have two views, of which the
     second is strongly augmented, and up to four times the epochs.
     """
-    return _soft(setting, "mlkd", MLKD(), 0.9, task_weight=0.1)
+    return _soft(setting, "mlkd", setting.build(MLKD), 0.9, task_weight=0.1)
 
 
 def ttm(setting: Setting) -> tuple[Stage, ...]:
     """TTM: weight 45 at γ 0.1 (the authors' vgg13 → vgg8; they tune both for every pair)."""
-    return _soft(setting, "ttm", TTM(gamma=0.1), 45.0)
+    return _soft(setting, "ttm", setting.build(TTM, gamma=0.1), 45.0)
 
 
 def wttm(setting: Setting) -> tuple[Stage, ...]:
     """WTTM: weight 2.25 at γ 0.1 (the authors' vgg13 → vgg8; they tune both for every pair)."""
-    return _soft(setting, "wttm", WTTM(gamma=0.1), 2.25)
+    return _soft(setting, "wttm", setting.build(WTTM, gamma=0.1), 2.25)
 
 
 def rld(setting: Setting) -> tuple[Stage, ...]:
     """RLD: α 1, β 8 at temperature 4, weight 1 after a warm-up of 1/12 of the epochs (authors)."""
-    return _labelled(setting, "rld", RLD(), _warm(1.0))
+    return _labelled(setting, "rld", setting.build(RLD), _warm(1.0))
 
 
 def skd(setting: Setting) -> tuple[Stage, ...]:
@@ -109,12 +110,12 @@ def skd(setting: Setting) -> tuple[Stage, ...]:
 
     They train at a learning rate of 0.1, which no other method of the benchmark has.
     """
-    return _soft(setting, "skd", SKD(), 0.9, task_weight=0.1)
+    return _soft(setting, "skd", setting.build(SKD), 0.9, task_weight=0.1)
 
 
 def ctkd(setting: Setting) -> tuple[Stage, ...]:
     """CTKD on KD: 0.1 · cross-entropy + 0.9 · KD at the learned temperature (the authors' code)."""
-    return _soft(setting, "ctkd", CTKD(), 0.9, task_weight=0.1)
+    return _soft(setting, "ctkd", setting.build(CTKD), 0.9, task_weight=0.1)
 
 
 def luminet(setting: Setting) -> tuple[Stage, ...]:
@@ -123,7 +124,7 @@ def luminet(setting: Setting) -> tuple[Stage, ...]:
     As for resnet32x4 → resnet8x4, after a warm-up of 1/12 of the epochs. Others of their pairs
     have 35 to 75 in the square, temperature 8 and 1 or 2 · cross-entropy.
     """
-    return _soft(setting, "luminet", LumiNet(), _warm(33.0**2), task_weight=2.0)
+    return _soft(setting, "luminet", setting.build(LumiNet), _warm(33.0**2), task_weight=2.0)
 
 
 def _soft(

@@ -3,8 +3,10 @@
 from torch import Size
 
 from relatum.losses import AB, AT, FSP, FT, KDSVD, NST, SP, FitNet, Paraphraser, VIDStages
+from relatum.methods.layers import paired
 from relatum.methods.method import Method
-from relatum.methods.setting import Setting, Stage, distil, initialised
+from relatum.methods.setting import Setting, named
+from relatum.methods.stage import Stage, distil, initialised
 from relatum.objective import Objective, On, Term
 from relatum.types import Fault
 
@@ -16,7 +18,7 @@ def sp(setting: Setting) -> tuple[Stage, ...]:
     """SP: weight 3000 on the last feature map (RepDistiller), or on the embedding without one."""
     on = setting.tap("maps", "embedding")
     setting.layers(on)  # refuses networks that differ in their number
-    return distil(setting, {"sp": Term(SP(), on=on, weight=3000.0)})
+    return distil(setting, {"sp": Term(setting.build(SP), on=on, weight=3000.0)})
 
 
 def fitnet(setting: Setting) -> tuple[Stage, ...]:
@@ -25,8 +27,9 @@ def fitnet(setting: Setting) -> tuple[Stage, ...]:
     The paper trains on the hint first; RepDistiller's hint layer 2 is ``stage2``.
     """
     on = setting.layer("stage2")
-    ((student, teacher),) = _maps(setting, on)
-    return distil(setting, {"fitnet": Term(FitNet(student, teacher), on=on, weight=100.0)})
+    ((student, teacher),) = paired(setting, on)
+    loss = setting.build(FitNet, student, teacher)
+    return distil(setting, {"fitnet": Term(loss, on=on, weight=100.0)})
 
 
 def at(setting: Setting) -> tuple[Stage, ...]:
@@ -37,30 +40,30 @@ def at(setting: Setting) -> tuple[Stage, ...]:
     79.6 % against 99.1 % alone), and ``at=60`` does not (98.5 %).
     """
     on = setting.tap("stages")
-    _maps(setting, on)
-    return distil(setting, {"at": Term(AT(), on=on, weight=1000.0)})
+    paired(setting, on)
+    return distil(setting, {"at": Term(setting.build(AT), on=on, weight=1000.0)})
 
 
 def vid(setting: Setting) -> tuple[Stage, ...]:
     """VID: weight 1 on the maps of all stages, variances beginning at 5 (RepDistiller)."""
     on = setting.tap("stages")
-    students, teachers = zip(*_maps(setting, on), strict=True)
-    loss = VIDStages([size[0] for size in students], [size[0] for size in teachers])
+    students, teachers = zip(*paired(setting, on), strict=True)
+    loss = setting.build(VIDStages, [size[0] for size in students], [size[0] for size in teachers])
     return distil(setting, {"vid": Term(loss, on=on)})
 
 
 def nst(setting: Setting) -> tuple[Stage, ...]:
     """NST: weight 50 on the maps of all stages, polynomial kernel (RepDistiller)."""
     on = setting.tap("stages")
-    _maps(setting, on)
-    return distil(setting, {"nst": Term(NST(), on=on, weight=50.0)})
+    paired(setting, on)
+    return distil(setting, {"nst": Term(setting.build(NST), on=on, weight=50.0)})
 
 
 def kdsvd(setting: Setting) -> tuple[Stage, ...]:
     """KDSVD: weight 1 on the maps of all stages (mdistiller); they need the same channels."""
     on = setting.tap("stages")
-    _same_channels("kdsvd", on, _maps(setting, on))
-    return distil(setting, {"kdsvd": Term(KDSVD(), on=on)})
+    _same_channels("kdsvd", on, paired(setting, on))
+    return distil(setting, {"kdsvd": Term(setting.build(KDSVD), on=on)})
 
 
 def fsp(setting: Setting) -> tuple[Stage, ...]:
@@ -72,8 +75,8 @@ def fsp(setting: Setting) -> tuple[Stage, ...]:
     next, where it has it, the term is zero.
     """
     on = setting.tap(("stem", "stages"))
-    _same_channels("fsp", on, _maps(setting, on))
-    return initialised(setting, "fsp", {"fsp": Term(FSP(), on=on)}, INITIALISATION)
+    _same_channels("fsp", on, paired(setting, on))
+    return initialised(setting, "fsp", {"fsp": Term(setting.build(FSP), on=on)}, INITIALISATION)
 
 
 def ab(setting: Setting) -> tuple[Stage, ...]:
@@ -84,8 +87,9 @@ def ab(setting: Setting) -> tuple[Stage, ...]:
     preactivation, learns too; RepDistiller leaves it as it was.)
     """
     on = setting.tap("preactivations")
-    students, teachers = zip(*_maps(setting, on), strict=True)
-    return initialised(setting, "ab", {"ab": Term(AB(students, teachers), on=on)}, INITIALISATION)
+    students, teachers = zip(*paired(setting, on), strict=True)
+    loss = setting.build(AB, students, teachers)
+    return initialised(setting, "ab", {"ab": Term(loss, on=on)}, INITIALISATION)
 
 
 def ft(setting: Setting) -> tuple[Stage, ...]:
@@ -96,9 +100,9 @@ def ft(setting: Setting) -> tuple[Stage, ...]:
     rate is 0.01 too, but for vgg8's 0.05). The student is not touched before the second stage.
     """
     on = setting.layer("maps")
-    ((student, teacher),) = _maps(setting, on)
+    ((student, teacher),) = paired(setting, on)
     paraphraser = Paraphraser(teacher[0])
-    loss = FT(paraphraser, student[0])
+    loss = setting.build(FT, paraphraser, student[0])
     paraphraser.requires_grad_()  # it learns first; later, as no gradient reaches it, it rests
     first = Stage(
         Objective(paraphraser=Term(paraphraser, on=on)),
@@ -110,32 +114,15 @@ def ft(setting: Setting) -> tuple[Stage, ...]:
     return first, *distil(setting, {"ft": Term(loss, on=on, weight=200.0)})
 
 
-def _maps(setting: Setting, on: On) -> list[tuple[Size, Size]]:
-    """Channels, height and width of both networks' maps there, layer by layer."""
-    pairs = setting.layers(on)
-    for who, sizes in zip(("student", "teacher"), zip(*pairs, strict=True), strict=True):
-        for size in sizes:
-            if len(size) != 3:
-                raise Fault(
-                    f"this loss compares feature maps, and {_named(on)} of the {who} gives"
-                    f" {'x'.join(map(str, size)) or 'one number'} a sample; name another tap"
-                )
-    return pairs
-
-
 def _same_channels(name: str, on: On, pairs: list[tuple[Size, Size]]) -> None:
     if len(pairs) < 2:
-        raise Fault(f"{name} compares consecutive layers, and {_named(on)} gives one")
+        raise Fault(f"{name} compares consecutive layers, and {named(on)} gives one")
     for place, (student, teacher) in enumerate(pairs, start=1):
         if student[0] != teacher[0]:
             raise Fault(
-                f"{name} needs networks with the same channels: layer {place} of {_named(on)} has"
+                f"{name} needs networks with the same channels: layer {place} of {named(on)} has"
                 f" {student[0]} in the student and {teacher[0]} in the teacher"
             )
-
-
-def _named(on: On) -> str:
-    return on if isinstance(on, str) else "&".join(on)
 
 
 MAPS: dict[str, Method] = {

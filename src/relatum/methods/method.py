@@ -1,11 +1,13 @@
 """What is known of a method besides what it does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
 
-from relatum.methods.setting import Setting, Stage
+from relatum.methods.options import Option, options_of
+from relatum.methods.setting import Setting
+from relatum.methods.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -14,13 +16,14 @@ class Method:
 
     Attributes:
         build: from a setting to its stages.
-        loss: what it adds to the student's own task.
+        loss: what it adds to the student's own task, built by ``Setting.build``.
         family: what it compares: ``"logits"``, ``"embedding"`` or ``"maps"``; ``"task"`` where
             it compares nothing, so that it joins with no other method.
         year: of its first publication.
         paper: authors, venue, arXiv's number.
         adopt: for a method that puts another network in the student's place, as SimKD does:
             from a setting to that network, whose name is then ``METHOD(STUDENT,TEACHER)``.
+        idle: arguments of the loss that change nothing here, or make another method of it.
     """
 
     build: Callable[[Setting], tuple[Stage, ...]]
@@ -29,10 +32,19 @@ class Method:
     year: int
     paper: str
     adopt: Callable[[Setting], nn.Module] | None = None
+    idle: tuple[str, ...] = ()
 
     def __call__(self, setting: Setting) -> tuple[Stage, ...]:
         """Its stages for a setting."""
         return self.build(setting)
+
+    @property
+    def options(self) -> Mapping[str, Option]:
+        """What its loss may be built with otherwise: ``kd(temperature=2)``."""
+        if self.family == "task":
+            return {}
+        there = options_of(self.loss)
+        return {name: option for name, option in there.items() if name not in self.idle}
 
     @property
     def summary(self) -> str:

@@ -1,16 +1,13 @@
 """What a method asks for, read off what it builds for a small pair."""
 
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 
 from relatum.methods import METHODS, TASK
-from relatum.methods.setting import Setting, Stage
-from relatum.models import create
-from relatum.taps import Tapped, shapes
-
-CLASSES, SAMPLES, BATCH = 10, 60, 12
+from relatum.methods.example import example
+from relatum.methods.setting import Setting
+from relatum.methods.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Needs:
 def needs(name: str) -> Needs:
     """What a method asks for, by its name."""
     method, asked = METHODS[name], _Asked()
-    setting = _pair(asked)
+    setting = _Watched(**vars(example()), asked=asked)
     if method.adopt is not None:
         method.adopt(setting)
     stages = method(setting)
@@ -95,31 +92,6 @@ class _Watched(Setting):
         assert self.asked is not None
         self.asked.classifier = True
         return super().teacher_classifier()
-
-
-@cache
-def _tapped(name: str) -> Tapped:
-    network = create(name, channels=3, size=32, classes=CLASSES)
-    assert isinstance(network.taps, dict)
-    return Tapped(network, network.taps)
-
-
-def _pair(asked: _Asked) -> Setting:
-    student, teacher = _tapped("resnet8"), _tapped("resnet14")
-    images = torch.zeros(2, 3, 32, 32)
-    return _Watched(
-        student=shapes(student, images),
-        teacher=shapes(teacher, images),
-        student_says="logits",
-        teacher_says="logits",
-        samples=SAMPLES,
-        classes=CLASSES,
-        labels=torch.arange(SAMPLES) % CLASSES,
-        batch=BATCH,
-        student_network=student,
-        teacher_network=teacher,
-        asked=asked,
-    )
 
 
 def _taps(stage: Stage) -> list[str]:

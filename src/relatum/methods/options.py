@@ -1,12 +1,10 @@
-"""What a loss is built with, where somebody wants it otherwise than its method has it."""
+"""What may be changed of a method's loss (``kd(temperature=2)``), and what is refused."""
 
 import inspect
 import re
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import wraps
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -19,21 +17,82 @@ FITTED = re.compile(
     "labels|num_samples|samples|classes|(student_|teacher_)(dims?|shapes?|channels)"
 )
 """What is read off the networks and the set."""
-_ONE = threading.RLock()
 
 
-def options_of(loss: type[nn.Module]) -> Mapping[str, frozenset[type]]:
-    """What may be changed of a loss, by its name, and of which kinds it can be.
+@dataclass(frozen=True)
+class Option:
+    """What an argument of a loss can be.
+
+    Attributes:
+        kinds: types of its values.
+        words: those that there are; empty where the loss itself knows, or takes none.
+    """
+
+    kinds: frozenset[type]
+    words: tuple[str, ...]
+
+    def takes(self, value: object) -> bool:
+        """Whether a value is of one of its kinds, and one of its words if those are known."""
+        if isinstance(value, str) and self.words:
+            return value in self.words
+        return type(value) in self.kinds or (type(value) is int and float in self.kinds)
+
+    @property
+    def text(self) -> str:
+        """What it takes, in words."""
+        plain = [_KINDS[kind] for kind in self.kinds if not (kind is str and self.words)]
+        return " or ".join([*sorted(plain), *map(repr, self.words)])
+
+
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+}
+
+
+def options_of(loss: type[nn.Module]) -> Mapping[str, Option]:
+    """What may be changed of a loss, by its name.
 
     Numbers, truths and words of its constructor that have a default; not what fits it to the
     networks and to the set.
+
+    Example:
+        >>> from relatum.losses import KD
+        >>> options_of(KD)["temperature"].text
+        'a number'
     """
-    found: dict[str, frozenset[type]] = {}
+    found: dict[str, Option] = {}
     for each in inspect.signature(loss).parameters.values():
-        if each.default is not each.empty and not FITTED.fullmatch(each.name):
-            kinds = _kinds(each.annotation) or {type(each.default)} & set(_KINDS)
-            found |= {each.name: frozenset(kinds)} if kinds else {}
+        if each.default is each.empty or FITTED.fullmatch(each.name):
+            continue
+        kinds = _kinds(each.annotation) or {type(each.default)} & set(_KINDS)
+        if kinds:
+            found[each.name] = Option(frozenset(kinds), _words(each.annotation))
     return found
+
+
+def check_options(name: str, there: Mapping[str, Option], options: Options) -> None:
+    """Refuse options that there are not, and values that they do not take.
+
+    Args:
+        name: of the method, for the message.
+        there: its options (``Method.options``).
+        options: asked for.
+
+    Raises:
+        Fault: one of them cannot be.
+    """
+    for option, value in options:
+        if option not in there:
+            near = get_close_matches(option, there, n=1, cutoff=0)
+            has = (
+                f"the nearest is {near[0]!r} (it has {', '.join(there)})" if near else "it has none"
+            )
+            raise Fault(f"{name} has no option {option!r}; {has}")
+        if not there[option].takes(value):
+            raise Fault(f"{name}: {option} is {there[option].text}, got {value!r}")
 
 
 def _kinds(annotation: Any) -> set[type]:
@@ -47,67 +106,10 @@ def _kinds(annotation: Any) -> set[type]:
     return {kind for each in get_args(annotation) for kind in _kinds(each)}
 
 
-def check_options(name: str, loss: type[nn.Module], options: Options) -> None:
-    """Refuse options that a loss does not have, and values of another kind.
-
-    Args:
-        name: of the method, for the message.
-        loss: what is built.
-        options: asked for.
-
-    Raises:
-        Fault: one of them cannot be.
-    """
-    there = options_of(loss)
-    for option, value in options:
-        if option not in there:
-            near = get_close_matches(option, there, n=1, cutoff=0)
-            has = (
-                f"the nearest is {near[0]!r} (it has {', '.join(there)})" if near else "it has none"
-            )
-            raise Fault(f"{name} has no option {option!r}; {has}")
-        kinds = there[option]
-        if type(value) not in kinds and not (type(value) is int and float in kinds):
-            wanted = " or ".join(sorted(_KINDS[kind] for kind in kinds))
-            raise Fault(f"{name}: {option} is {wanted}, got {value!r}")
-
-
-_KINDS: dict[type, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a word",
-}
-
-
-@contextmanager
-def built_with(loss: type[nn.Module], options: Options) -> Iterator[None]:
-    """Have a class built with these arguments meanwhile, whatever else its builder says.
-
-    A method's function knows its paper's numbers and the widths of the networks, and nothing of
-    what a user asks for: so the constructor of its loss hears that here, in this thread alone and
-    for this class alone, those derived from it not included.
-    """
-    if not options:
-        yield
-        return
-    usual, own = loss.__init__, "__init__" in vars(loss)
-    signature, asked = inspect.signature(usual), threading.get_ident()
-
-    @wraps(usual)
-    def build(self: nn.Module, *args: Any, **kwargs: Any) -> None:
-        if type(self) is loss and threading.get_ident() == asked:
-            bound = signature.bind_partial(self, *args, **kwargs)
-            bound.arguments.update(options)
-            args, kwargs = bound.args[1:], bound.kwargs
-        usual(self, *args, **kwargs)
-
-    with _ONE:
-        loss.__init__ = build  # type: ignore[method-assign]
-        try:
-            yield
-        finally:
-            if own:
-                loss.__init__ = usual  # type: ignore[method-assign]
-            else:
-                del loss.__init__
+def _words(annotation: Any) -> tuple[str, ...]:
+    """The words that an annotation lists; none where it allows any."""
+    if get_origin(annotation) is Literal:
+        return tuple(each for each in get_args(annotation) if isinstance(each, str))
+    if get_origin(annotation) not in (Union, UnionType):
+        return ()
+    return tuple(word for each in get_args(annotation) for word in _words(each))

@@ -1,19 +1,19 @@
-"""What may be asked of a pair of networks, and what a method makes of it."""
+"""What may be asked of a pair of networks, before a method makes something of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from torch import Size, Tensor, nn
 
 from relatum.discovery import find_classifier
-from relatum.losses import CrossEntropy
-from relatum.objective import Objective, On, Term
-from relatum.spelling import TASK as TASK
+from relatum.objective import On
+from relatum.spelling import Options
 from relatum.taps import Tapped
 from relatum.types import Fault, Shapes
 
 Says = Literal["logits", "embedding", "reconstruction"]
+Loss = TypeVar("Loss", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Setting:
         classes: how many the labels tell apart; ``None`` where there are no labels.
         same_classes: whether the teacher's logits mean the student's classes, as far as known.
         on: the tap that the terms shall read instead of their usual one.
+        options: what the method's own loss shall be built with instead of its usual numbers.
         labels: of all training samples, in the set's order, where they may be used.
         batch: how many samples every batch has; ``None`` where the last one is shorter.
         student_network: the student itself, for methods that build on its parts.
@@ -45,11 +46,32 @@ class Setting:
     classes: int | None
     same_classes: bool = True
     on: On | None = None
+    options: Options = ()
     labels: Tensor | None = None
     batch: int | None = None
     student_network: Tapped | None = None
     teacher_network: Tapped | None = None
     shares: tuple[float, ...] = ()
+
+    def build(self, loss: type[Loss], *fitted: Any, **usual: Any) -> Loss:
+        """A method's own loss, with the options that somebody asks for in place of the usual ones.
+
+        A method builds by it the loss that its line names (``Method.loss``), and that alone: what
+        it adds besides, as soft targets, is called as it is.
+
+        Args:
+            loss: the class.
+            fitted: what is read off the networks, as widths. No option changes that.
+            usual: the method's numbers, by name; those that are the class's own are left out.
+
+        Example:
+            >>> from relatum.losses import KD
+            >>> asked = (("temperature", 8),)
+            >>> setting = Setting({}, None, "logits", None, samples=60, classes=10, options=asked)
+            >>> setting.build(KD, temperature=1.0)
+            KD(temperature=8)
+        """
+        return loss(*fitted, **{**usual, **dict(self.options)})
 
     def tap(self, usual: On, otherwise: str | None = None) -> On:
         """The tap to read: the one asked for, or the usual one, or else another.
@@ -64,7 +86,7 @@ class Setting:
                 return on
         student, teacher = (", ".join(sorted(each)) for each in self._taps())
         raise Fault(
-            f"both networks need the tap {_named(wanted[0])}: the student has {student}, the"
+            f"both networks need the tap {named(wanted[0])}: the student has {student}, the"
             f" teacher {teacher}; name one that both have (METHOD@TAP)"
         )
 
@@ -120,14 +142,14 @@ class Setting:
         """
         both = self._pair()
         students, teachers = (
-            _maps(each, tap, who)
+            layers_of(each, tap, who)
             for each, tap, who in zip(
                 both, (on, teacher_on or on), ("student", "teacher"), strict=True
             )
         )
         if len(students) != len(teachers):
             raise Fault(
-                f"layers are paired one to one: at {_named(on)} the student has {len(students)},"
+                f"layers are paired one to one: at {named(on)} the student has {len(students)},"
                 f" the teacher {len(teachers)}; name as many of both (METHOD@stage1&stage2)"
             )
         return list(zip(students, teachers, strict=True))
@@ -213,61 +235,12 @@ class Setting:
         return on
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A part of a training: what is minimised, for how long, and what learns.
-
-    Attributes:
-        objective: the terms.
-        share: of the recipe's epochs, at least one of them: 1/8 are 30 of the benchmark's 240.
-        only: the student's submodules that learn and are in training mode, by their paths;
-            the rest of it stays as it is, statistics of BatchNorm and dropout too. ``None``
-            for all of it.
-        drifting: let the rest be in training mode all the same, so that its statistics move.
-        learning_rate: instead of the recipe's.
-        schedule: ``"constant"`` instead of the recipe's.
-    """
-
-    objective: Objective
-    share: float = 1.0
-    only: tuple[str, ...] | None = None
-    drifting: bool = False
-    learning_rate: float | None = None
-    schedule: Literal["constant"] | None = None
-
-    def epochs(self, whole: int) -> int:
-        """How many, where the recipe has so many."""
-        return max(1, round(self.share * whole)) if whole else 0
-
-
-def task(setting: Setting, weight: float = 1.0) -> dict[str, Term]:
-    """Cross-entropy at a weight, or nothing where there are no labels or no logits."""
-    return {TASK: Term(CrossEntropy(), weight=weight)} if setting.supervised else {}
-
-
-def distil(setting: Setting, terms: dict[str, Term], task_weight: float = 1.0) -> tuple[Stage, ...]:
-    """One stage: the terms, and cross-entropy where there are labels."""
-    return (Stage(Objective(**task(setting, task_weight), **terms)),)
-
-
-def initialised(
-    setting: Setting, name: str, terms: dict[str, Term], share: float = 1 / 8
-) -> tuple[Stage, ...]:
-    """Two stages: the terms alone at a constant learning rate, then cross-entropy alone.
+def layers_of(shapes: Shapes, on: On, who: str) -> list[Size]:
+    """Shapes of one network's layers at a tap or at several, without the batch.
 
     Raises:
-        Fault: there are no labels for the second.
+        Fault: it lacks the tap; says of whom (``who``), and what it has.
     """
-    if not setting.supervised:
-        raise Fault(
-            f"{name} only initialises a student, which then learns from labels: it needs them, and"
-            " a student with logits; at, nst and sp need neither"
-        )
-    first = Stage(Objective(**terms), share=share, schedule="constant")
-    return first, Stage(Objective(**task(setting)))
-
-
-def _maps(shapes: Shapes, on: On, who: str) -> list[Size]:
     found: list[Size] = []
     for name in (on,) if isinstance(on, str) else on:
         if name not in shapes:
@@ -282,7 +255,8 @@ def _numbers(size: Size) -> str:
     return "x".join(map(str, size[1:])) or "one number"
 
 
-def _named(on: On) -> str:
+def named(on: On) -> str:
+    """A tap or several, as messages name them."""
     return repr(on) if isinstance(on, str) else " and ".join(map(repr, on))
 
 

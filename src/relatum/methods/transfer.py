@@ -3,7 +3,8 @@
 from relatum.discovery import find_classifier
 from relatum.losses import CrossEntropy
 from relatum.methods.method import Method
-from relatum.methods.setting import Setting, Stage, task
+from relatum.methods.setting import Setting
+from relatum.methods.stage import Stage, task
 from relatum.objective import Objective
 from relatum.types import Fault
 
