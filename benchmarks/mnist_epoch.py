@@ -157,10 +157,11 @@ class Both:
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self.recipe = recipe
         self.ready = prepare(recipe, CPU)
-        assert self.ready.pair.teacher is not None
+        large = self.ready.pair.setting.teacher_network
+        assert large is not None
         self.images = as_torchvision_reads(load_again(recipe), folder)
         self.student: nn.Module = self.ready.pair.student.network
-        self.teacher: nn.Module = self.ready.pair.teacher.network
+        self.teacher: nn.Module = large.network
         self.at_first = deepcopy(self.student.state_dict())
         self.ours: dict[str, Ours] = {}
 

@@ -156,10 +156,11 @@ def kind_of(way: Way) -> str:
 def usual(settings: Settings, ready: Prepared, rate: float = 0.05) -> UsualLoop:
     """The straightforward loop with copies of both networks."""
     pair = ready.pair
-    assert pair.teacher is not None
+    large = pair.setting.teacher_network
+    assert large is not None
     assert pair.setting.teacher is not None
     tap = LOSSES[settings.method][0]
-    teacher, student = (deepcopy(each.network) for each in (pair.teacher, pair.student))
+    teacher, student = (deepcopy(each.network) for each in (large, pair.student))
     for network in (teacher, student):  # of the copies, the hooks that relatum reads by
         for module in network.modules():
             module._forward_hooks.clear()
@@ -170,7 +171,7 @@ def usual(settings: Settings, ready: Prepared, rate: float = 0.05) -> UsualLoop:
         student,
         teacher,
         settings.method,
-        (_place(pair.student, tap), _place(pair.teacher.tapped, tap)),
+        (_place(pair.student, tap), _place(large, tap)),
         (_width(shapes[0]), _width(shapes[1])),
         settings.device,
         rate,

@@ -1,4 +1,5 @@
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from relatum.datasets import load
+from relatum.datasets import Dataset, load
 from relatum.types import Fault
 from tests.datasets.test_folder import fill, labels, reds
 
@@ -187,3 +188,78 @@ def test_a_split_without_labels_is_passed_over(tmp_path: Path) -> None:
     assert "the split 'test'; the split 'train' has no labels" in data.note
     with pytest.raises(Fault, match="1 of 3 images of the split 'train' have no kind; leave them"):
         load(stored(tmp_path / "part", train=[0, -1, 1]))
+
+
+def bare(folder: Path) -> Path:
+    """Parquet that says of no column that it holds images."""
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    columns = {
+        "scan": [{"bytes": image(red), "path": None} for red in range(10)],
+        "mask": [{"bytes": image(100 + red), "path": None} for red in range(10)],
+        "what": ["cat", "bird"] * 5,
+        "boxes": [[1.0]] * 10,
+        "score": [0.5, float("nan")] * 5,
+    }
+    folder.mkdir()
+    parquet.write_table(arrow.table(columns), folder / "all.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("memory", ["resident", "streamed"])
+def test_columns_that_are_named(tmp_path: Path, memory: Any) -> None:
+    text = f"hf:{bare(tmp_path / 'bare')}"
+
+    def seen(data: Dataset) -> list[int]:
+        parts = (data.train, data.test)
+        return sorted(n for part in parts for n in part.pixels(slice(0, 10))[:, 0, 0, 0].tolist())
+
+    data = load(text, image_size=8, memory=memory)
+    assert (data.classes, seen(data)) == ((), list(range(10)))
+    data = load(f"{text}#image=mask, label=what", image_size=8, memory=memory)
+    assert (data.classes, seen(data)) == (("bird", "cat"), list(range(100, 110)))
+
+
+def test_splits_that_are_named(saved: Path) -> None:
+    data = load(f"hf:{saved}#train=validation,test=train", image_size=8)
+    assert reds(data, "train") == [20, 21, 22, 23]
+    assert reds(data, "test") == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("named", "says"),
+    [
+        ("#label=wat", "has no column 'wat'; the nearest is 'what', there are scan (images), mask"),
+        ("#label=boxes", "'boxes' holds list, and classes are whole numbers or texts; there are"),
+        ("#label=score", "'score' holds float64, and classes are whole numbers or texts"),
+        ("#image=what", "'what' holds no images; there are scan (images), mask (images), what"),
+        ("#train=tran", "has no split 'tran'; there are train"),
+        ("#test=train", "learns from the split 'train', and cannot be judged on it too"),
+        ("#one,two", "behind '#' stands a configuration, and what columns and splits are called"),
+        ("#colour=red", "image=…, label=…, train=…, test=…; got 'colour=red'"),
+        ("#fine", "cannot be loaded (BuilderConfig 'fine' not found"),
+    ],
+)
+def test_a_wrong_name_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], named: str, says: str
+) -> None:
+    with pytest.raises(Fault, match=re.escape(says)) as caught:
+        load(f"hf:{bare(tmp_path / 'bare')}{named}")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_sets_that_are_damaged(
+    tmp_path: Path, saved: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    capfd.readouterr()
+    with pytest.raises(Fault, match="a saved set has no configurations; leave '#fine' out"):
+        load(f"hf:{saved}#fine")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Fault, match=r"doesn't contain any data files.*; mend it"):
+        load(f"hf:{tmp_path / 'empty'}")
+    (tmp_path / "empty" / "train.parquet").write_bytes(b"PAR1rubbish")
+    with pytest.raises(Fault, match=r"cannot be loaded \(Parquet magic.*; mend it"):
+        load(f"hf:{tmp_path / 'empty'}")
+    assert capfd.readouterr().err == ""  # datasets would say it in lines of its own

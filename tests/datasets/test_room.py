@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -10,28 +8,13 @@ from relatum.types import Fault
 CPU = torch.device("cpu")
 
 
-def test_half_of_what_is_free_shared_by_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "_free", lambda: 1000)
-    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+def test_half_of_what_is_free_here_and_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"cpu": 1000, "cuda": 300}
+    monkeypatch.setattr(room, "free", lambda device: there[device.type])
     assert room.room(CPU) == 500
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert room.room(CPU) == 125
-
-
-def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "CGROUP", tmp_path)
-    assert room._of_container(1000) == 1000
-    (tmp_path / "memory.max").write_text("max\n")
-    assert room._of_container(1000) == 1000
-    (tmp_path / "memory.max").write_text("900\n")
-    (tmp_path / "memory.current").write_text("700\n")
-    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 150\n")
-    assert room._of_container(1000) == 350
-
-
-def test_there_is_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    assert room.room(CPU) > 2**20
+    assert room.room(torch.device("cuda")) == 150
+    there["cpu"] = 200
+    assert room.room(torch.device("cuda")) == 100
 
 
 def test_the_choice() -> None:

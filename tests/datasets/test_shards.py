@@ -139,7 +139,7 @@ def test_shards_are_looked_through_once(tmp_path: Path, monkeypatch: pytest.Monk
     def never(*_: Any) -> Any:
         raise AssertionError("it is known where its images are")
 
-    monkeypatch.setattr("relatum.datasets.shards._samples", never)
+    monkeypatch.setattr("relatum.datasets.shards.samples", never)
     again = load(str(tmp_path / "x.tar"), memory="streamed")
     every = slice(0, len(again.train))
     assert torch.equal(again.train.pixels(every), before.train.pixels(every))
@@ -202,3 +202,39 @@ def test_damaged_headers_are_refused(tmp_path: Path) -> None:
 def test_braces_that_stand_for_too_many_are_refused(tmp_path: Path) -> None:
     assert "more than 100,000 shards" in fault(f"wds:{tmp_path}/{'{0..9}' * 7}.tar")
     assert "more than 100,000 shards" in fault(f"wds:{tmp_path}/{{0..{10**17}}}.tar")
+
+
+def test_names_that_lead_elsewhere_are_only_names(tmp_path: Path) -> None:
+    names = ["../../up.png", "/etc/root.png", *(f"{red}.png" for red in range(6))]
+    pack(tmp_path / "in" / "x.tar", [(name, image(red)) for red, name in enumerate(names)])
+    data = load(str(tmp_path / "in" / "x.tar"), image_size=8, memory="streamed")
+    assert {*(data.train.names or ()), *(data.test.names or ())} == set(names)
+    assert [each.name for each in tmp_path.rglob("*.*")] == ["x.tar"]
+
+
+def test_names_that_shards_have_in_common_are_told_apart(tmp_path: Path) -> None:
+    for shard in "ab":
+        pack(tmp_path / f"{shard}.tar", [(f"{red}.png", image(red)) for red in range(5)])
+    pack(tmp_path / "test.tar", [("9.png", image(9)), ("1.png", image(8))])
+    data = load(f"{tmp_path}/{{a,b}}.tar#{tmp_path}/test.tar", image_size=8)
+    assert data.train.names is not None
+    assert data.train.names[0] == f"{tmp_path}/a.tar/0.png"
+    assert data.test.names == (f"{tmp_path}/test.tar/9.png", f"{tmp_path}/test.tar/1.png")
+    assert len({*data.train.names, *data.test.names}) == 12
+    assert load(f"{tmp_path}/a.tar#{tmp_path}/a.tar").train.names is not None
+
+
+@pytest.mark.parametrize("between", [[], [("other.png", b"x")]])
+def test_a_file_that_is_there_twice_is_refused(
+    tmp_path: Path, between: list[tuple[str, bytes]]
+) -> None:
+    pack(tmp_path / "x.tar", [("0.png", image(1)), *between, ("0.png", image(2))])
+    assert "0.png is there twice; pack" in fault(str(tmp_path / "x.tar"))
+
+
+def test_a_file_too_long_to_be_a_class_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relatum.datasets.shard.LONGEST", 10)
+    pack(tmp_path / "x.tar", [("0.png", image(1)), ("0.cls", b"1" * 11)])
+    assert "0.cls has 11 bytes, which is no class" in fault(str(tmp_path / "x.tar"))

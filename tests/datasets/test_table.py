@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,51 @@ def test_rows_name_files_and_no_homes(photos: Path) -> None:
     rows = [*lines(), "~nobody/x.png"]
     data = load(write(photos / "list.csv", "path", rows), image_size=8)
     assert sorted(reds(data, "train") + reds(data, "test")) == list(range(11))
+
+
+@pytest.mark.parametrize("missing", ["nan", "NaN", ""])
+def test_not_a_number_is_no_class(photos: Path, missing: str) -> None:
+    rows = lines(lambda red: missing if red == 4 else f"{red % 2}.0")
+    with pytest.raises(
+        Fault, match="1 of 10 rows have nothing in column 'label', the first is row"
+    ):
+        load(write(photos / "list.csv", "path,label", rows))
+    none = lines(lambda red: missing)
+    assert load(write(photos / "list.csv", "path,label", none)).classes == ()
+    paths = [f"photos/{red}, é.png" for red in range(10)]
+    marked = arrow.table({"path": paths, "label": [float("nan"), *[1.0, 2.0, 3.0] * 3]})
+    parquet.write_table(marked, photos / "list.parquet")
+    with pytest.raises(Fault, match=r"1 of 10 rows have nothing in column 'label'.* row 2"):
+        load(str(photos / "list.parquet"))
+
+
+def test_a_class_may_be_called_nan(photos: Path) -> None:
+    rows = lines(lambda red: ["nan", "roti"][red % 2])
+    assert load(write(photos / "list.csv", "path,label", rows)).classes == ("nan", "roti")
+
+
+def test_one_class_tells_nothing_and_that_is_said(photos: Path) -> None:
+    data = load(write(photos / "list.csv", "path,label", lines(lambda red: "cat")))
+    assert (data.classes, data.train.labels) == ((), None)
+    assert any(
+        each.endswith("has one class, 'cat', which tells nothing: no labels") for each in data.said
+    )
+
+
+def test_paths_of_anywhere_and_of_what_is_no_picture(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    rows = [f"../photos/{red}, é.png".join('""') for red in range(9)]
+    rows += [f'"{photos / "photos"}/9, é.png"']
+    path = write(tmp_path / "deep" / "list.csv", "path", rows)
+    data = load(path, image_size=8)
+    assert sorted(reds(data, "train") + reds(data, "test")) == list(range(10))
+    os.mkfifo(tmp_path / "deep" / "pipe.png")
+    for strange, reason in (
+        ("/etc/passwd", "no image of a known format"),
+        ("/dev/zero", "an empty file"),
+        ("pipe.png", "an empty file"),  # and nobody waits for its writer
+        ("../photos", "is a directory"),
+        (f"/{'x' * 5000}.png", "file name too long"),
+    ):
+        with pytest.raises(Fault, match=f"1 of 11 images .*{reason}"):
+            load(write(tmp_path / "deep" / "list.csv", "path", [*rows, strange]))

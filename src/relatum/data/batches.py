@@ -3,17 +3,18 @@
 import math
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
 import torch
 from torch import Tensor
 
 from relatum import world
 from relatum.data.augment import Augment
+from relatum.data.buffers import Buffers
 from relatum.data.image_set import ImageSet
 from relatum.data.seeds import generator
-from relatum.data.stored import Stored, scaled
-from relatum.types import Batch, Fault
+from relatum.data.stored import Stored
+from relatum.types import Batch, Fault, Images
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,7 @@ class Batches:
     drop_last: bool = False
     shared: bool = False
     views: int | None = None
+    _buffers: Buffers = field(default_factory=Buffers, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -124,9 +126,10 @@ class Batches:
 
     def _decoded(self, data: Stored, drawn: list["Drawn"], number: int) -> Iterator[Batch]:
         order = self._order(number)  # on the CPU, so that nothing waits for the device
-        with closing(data.ahead(order[each.part] for each in drawn)) as every:
-            for each, pixels in zip(drawn, every, strict=True):
-                yield each.cut(pixels)
+        wanted = (order[each.part] for each in drawn)
+        with closing(data.ahead(wanted, self._buffers)) as every:
+            # by map, so that nothing here holds a batch, or its bytes, while the next is made
+            yield from map(Drawn.cut, drawn, map(self._buffers.scaled, every))
 
     def drawn(self, number: int, start: int = 0) -> Iterator["Drawn"]:
         """As ``epoch``, for who cuts the batches by itself (``relatum.replay``)."""
@@ -162,7 +165,7 @@ class Batches:
         indices: Tensor,
         part: slice | None = None,
         shares: tuple[int, ...] | None = None,
-        pixels: Tensor | None = None,
+        images: Images | None = None,
     ) -> Batch:
         """These samples, changed as the plan of an epoch has it.
 
@@ -172,10 +175,10 @@ class Batches:
             part: where they lie in the set, if they lie there one after the other: no byte is
                 then copied.
             shares: of all processes of the training, where they share the batch.
-            pixels: their bytes, where somebody has them already.
+            images: as floats, where somebody has them already.
         """
-        which = indices if part is None else part
-        images = self.data.float(which) if pixels is None else scaled(pixels)
+        if images is None:
+            images = self.data.float(indices if part is None else part)
         for augment, each in zip(self.augment, plan.parameters, strict=True):
             images = augment.apply(images, each.index_select(0, indices))
         return Batch(images, self._labels(indices, part), indices, plan.view, shares)
@@ -252,7 +255,7 @@ class Drawn:
         """Its samples: a part of the plan's order, no copy of it."""
         return self.plan.order[self.part]
 
-    def cut(self, pixels: Tensor | None = None) -> Batch:
-        """The batch itself, out of its bytes where somebody has them already."""
+    def cut(self, images: Images | None = None) -> Batch:
+        """The batch itself, out of its images where somebody has them already."""
         part = None if self.source.shuffle else self.part
-        return self.source.cut(self.plan, self.indices, part, self.shares, pixels)
+        return self.source.cut(self.plan, self.indices, part, self.shares, images)

@@ -7,10 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
+from relatum.data.buffers import Buffers
 from relatum.types import Fault, Images
 
 CPU = torch.device("cpu")
@@ -30,11 +32,6 @@ def processors() -> int:
     usable = getattr(os, "sched_getaffinity", None)  # Linux knows what a process may use
     count = len(usable(0)) if usable else os.cpu_count() or 1
     return max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-
-
-def scaled(pixels: UInt8[Tensor, "some channel height width"]) -> Images:
-    """Bytes divided by 255: on a processor in two steps, of the same bits in 60 % of the time."""
-    return pixels.float().div_(255) if pixels.device.type == "cpu" else pixels / 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,25 +121,28 @@ class Stored:
 
     def float(self, which: Int64[Tensor, " some"] | slice) -> Images:
         """These images as float32 in [0, 1]: bytes divided by 255."""
-        return scaled(self.pixels(which))
+        return Buffers().scaled(self.pixels(which))
 
     def ahead(
-        self, wanted: Iterable[Int64[Tensor, " some"] | slice]
+        self,
+        wanted: Iterable[Int64[Tensor, " some"] | slice],
+        buffers: Buffers | None = None,
     ) -> Generator[UInt8[Tensor, "some channel height width"], None, None]:
         """The bytes of one batch after the other, decoded while those before are being used.
 
         Args:
             wanted: the samples of every batch, by slices or by indices on the CPU.
+            buffers: where they are put; those of another epoch spare asking for memory again.
 
         Raises:
             Fault: as ``decode``, when it is the turn of that batch.
         """
-        threads = self.threads or processors()
+        threads, buffers = self.threads or processors(), buffers or Buffers()
         waiting: deque[_Begun] = deque()
         with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
             try:
                 for which in wanted:
-                    waiting.append(self._begin(pool, which, threads))
+                    waiting.append(self._begin(pool, which, threads, buffers))
                     coming = sum(len(each.pixels) for each in waiting) - len(waiting[0].pixels)
                     if coming >= max(AHEAD * len(waiting[0].pixels), BUSY * threads):
                         yield self._end(waiting.popleft())
@@ -151,10 +151,16 @@ class Stored:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, pool: ThreadPoolExecutor, which: Tensor | slice, threads: int) -> "_Begun":
+    def _begin(
+        self, pool: ThreadPoolExecutor, which: Tensor | slice, threads: int, buffers: Buffers
+    ) -> "_Begun":
         rows: list[int] = self.rows[which].tolist()
-        pinned = self.device.type == "cuda"
-        pixels = torch.empty(len(rows), *self.shape, dtype=torch.uint8, pin_memory=pinned)
+        shape = (len(rows), *self.shape)
+        if self.device.type == "cpu":
+            pixels = buffers.lend(shape, np.uint8)
+        else:  # a copy may still be under way when the tensor is gone, which torch knows of
+            pinned = self.device.type == "cuda"
+            pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
         into = pixels.numpy()  # torch would copy a large image by threads of its own
 
         def some(first: int, last: int) -> None:

@@ -1,13 +1,14 @@
 """Sets of the Hugging Face hub, and those that were saved from there: read by ``datasets``."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from relatum.datasets.dataset import Dataset
+from relatum.datasets.features import classes_of, columns
 from relatum.datasets.own import HELD, Part, Reading, dataset_of
 from relatum.spelling import path_of
 from relatum.types import Fault, first_line
@@ -16,6 +17,8 @@ TESTS = ("test", "validation", "valid", "val")
 """What the split of the test part may be called; the first that is there is taken."""
 SAVED = ("dataset_dict.json", "state.json")
 """What ``save_to_disk`` leaves."""
+ROLES = ("image", "label", "train", "test")
+"""What may be named behind ``#``: two columns, and two splits."""
 FILES = {".parquet": "parquet", ".arrow": "arrow"}
 """Files of which one alone is a set."""
 
@@ -58,36 +61,72 @@ def load(text: str, reading: Reading, download: bool = False) -> Dataset:
     does for classes. The training part is the split ``train``, the test part ``test`` or
     ``validation``; without one a fifth of the training part is held back. Classes of -1 or none
     at all, as in tests that are judged elsewhere, are no labels: such a split is passed over.
+    Columns and splits may be named too: ``hf:NAME#image=photo,label=kind,train=all,test=held``.
 
     Args:
-        text: the name or path, and behind ``#`` the configuration, where there are several.
+        text: the name or path, and behind ``#`` the configuration, where there are several, and
+            what columns and splits are called.
         reading: how the images are wanted.
         download: fetch what is not here; nothing is fetched otherwise.
 
     Raises:
-        Fault: ``datasets`` is not installed, the set is not here, it has no images, or some of
-            them have a class and others none, or one that its column does not name.
+        Fault: ``datasets`` is not installed, the set is not here, it has no images or no such
+            column or split, or some of the images have a class and others none, or one that its
+            column does not name.
     """
-    source, _, config = text.partition("#")
-    splits = _opened(source, config or None, download)
-    if "train" not in splits and len(splits) > 1:
-        raise Fault(f"hf:{text}: has no split 'train'; there are {', '.join(splits)}")
-    first = "train" if "train" in splits else next(iter(splits))
-    image, label = _columns(text, splits[first])
+    source, config, asked = _parse(text)
+    splits = _opened(source, config, download)
+    first, judges = _splits(text, splits, asked)
+    image, label = columns(f"hf:{text}", splits[first], asked)
     train = _part(text, first, splits[first], image, label)
-    tests = {
-        each: _part(text, each, splits[each], image, label)
-        for each in TESTS
-        if each in splits and each != first
-    }
+    tests = {each: _part(text, each, splits[each], image, label) for each in judges}
     usable = [each for each, part in tests.items() if part.labels or not train.labels]
     judged = tests[usable[0]] if usable else None
     note = f"test part: the split {usable[0]!r}" if usable else HELD
     if label:
         bare = [each for each, part in {first: train, **tests}.items() if not part.labels]
         note += "".join(f"; the split {each!r} has no labels" for each in bare)
-    classes = _classes(splits[first], label) if label else None
+    classes = classes_of(splits[first], label) if label else None
     return dataset_of(f"hf:{text}", train, judged, reading, classes=classes, note=note)
+
+
+def _parse(text: str) -> tuple[str, str | None, Mapping[str, str]]:
+    """The name or path, the configuration, and what columns and splits are called."""
+    source, _, rest = text.partition("#")
+    config: str | None = None
+    asked: dict[str, str] = {}
+    for each in filter(None, map(str.strip, rest.split(","))):
+        role, equals, name = each.partition("=")
+        if equals and role in ROLES and name:
+            asked[role] = name
+        elif equals or config is not None:
+            raise Fault(
+                f"hf:{text}: behind '#' stands a configuration, and what columns and splits are"
+                f" called, {', '.join(f'{role}=…' for role in ROLES)}; got {each!r}"
+            )
+        else:
+            config = each
+    return source, config, asked
+
+
+def _splits(
+    text: str, splits: Mapping[str, Any], asked: Mapping[str, str]
+) -> tuple[str, list[str]]:
+    """The split that is learnt from, and those that may be judged on, the best first."""
+    there = ", ".join(splits)
+    for role in ("train", "test"):
+        if role in asked and asked[role] not in splits:
+            raise Fault(f"hf:{text}: has no split {asked[role]!r}; there are {there}")
+    if "train" not in {*splits, *asked} and len(splits) > 1:
+        raise Fault(
+            f"hf:{text}: has no split 'train'; there are {there}: name one behind '#',"
+            f" train={next(iter(splits))}"
+        )
+    first = asked.get("train", "train" if "train" in splits else next(iter(splits)))
+    if asked.get("test") == first:
+        raise Fault(f"hf:{text}: learns from the split {first!r}, and cannot be judged on it too")
+    judges = [asked["test"]] if "test" in asked else [each for each in TESTS if each in splits]
+    return first, [each for each in judges if each != first]
 
 
 def _opened(source: str, config: str | None, download: bool) -> dict[str, Any]:
@@ -99,8 +138,11 @@ def _opened(source: str, config: str | None, download: bool) -> dict[str, Any]:
             f"hf:{source} is read by the datasets package: pip install 'relatum[datasets]'"
         ) from error
     path = path_of(source)
+    saved = path.is_dir() and any((path / name).is_file() for name in SAVED)
+    if config is not None and (saved or path.is_file()):
+        raise Fault(f"hf:{source}: a saved set has no configurations; leave '#{config}' out")
     with _quiet(source, download):
-        if path.is_dir() and any((path / name).is_file() for name in SAVED):
+        if saved:
             found: Any = datasets.load_from_disk(str(path))
         elif path.suffix in FILES and path.is_file():
             found = datasets.load_dataset(FILES[path.suffix], data_files=str(path))
@@ -119,8 +161,9 @@ def _quiet(source: str, download: bool) -> Iterator[None]:
     from datasets import config, utils
     from huggingface_hub import constants
 
-    shown = not utils.are_progress_bars_disabled()
+    shown, said = not utils.are_progress_bars_disabled(), utils.logging.get_verbosity()
     offline = config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    utils.logging.set_verbosity(utils.logging.CRITICAL)  # what it has to say is in its errors
     if not download:
         utils.disable_progress_bars()
         # each package read the environment when it was imported
@@ -132,43 +175,19 @@ def _quiet(source: str, download: bool) -> Iterator[None]:
     # what a hub, a builder and Arrow may raise has no common name
     except Exception as error:
         here = path_of(source).exists()
-        way = "mend it" if here or download else "run again with --download"
+        way = "mend it" if here or download else "run again with --download, or mend the path"
         raise Fault(f"hf:{source} cannot be loaded ({first_line(error)}); {way}") from error
     finally:
+        utils.logging.set_verbosity(said)
         config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = offline
         if shown:
             utils.enable_progress_bars()
 
 
-def _columns(text: str, rows: Any) -> tuple[str, str | None]:
-    """Which column holds the images, and which the classes."""
-    from datasets import ClassLabel, Image
-
-    images = [name for name, kind in rows.features.items() if isinstance(kind, Image)]
-    if not images:
-        raise Fault(
-            f"hf:{text}: no column holds images; there are"
-            f" {', '.join(f'{name} ({kind})' for name, kind in rows.features.items())[:200]}"
-        )
-    labels = [name for name, kind in rows.features.items() if isinstance(kind, ClassLabel)]
-    plain = [
-        name
-        for name, kind in rows.features.items()
-        if name.lower() in ("label", "class")
-        and (str(getattr(kind, "dtype", "")).startswith(("int", "uint", "string")))
-    ]
-    return images[0], next(iter([*labels, *plain]), None)
-
-
-def _classes(rows: Any, label: str) -> Sequence[str] | None:
-    names = getattr(rows.features[label], "names", None)
-    return None if names is None else [str(each) for each in names]
-
-
 def _labels(name: str, split: str, rows: Any, label: str) -> list[str] | None:
     """The class of each image, or ``None`` if none has one: -1 on the hub, or nothing."""
     numbers = rows[label][:] if not isinstance(rows[label], list) else rows[label]
-    names = _classes(rows, label)
+    names = classes_of(rows, label)
     lacking = sum(each is None or each == -1 for each in numbers)
     if lacking == len(numbers):
         return None

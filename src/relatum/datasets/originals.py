@@ -15,6 +15,7 @@ from torch import Tensor
 from relatum.data.stored import processors
 from relatum.datasets.decoded import fingerprint_of, kept
 from relatum.datasets.picture import Unreadable, picture, shown
+from relatum.how_far import told
 
 SMALL = 8
 """Pixels that images are decoded to where it is only asked whether they can be: all of a file is
@@ -115,7 +116,7 @@ def decode_all(
         def one(row: int) -> None:
             into[row] = decode(originals, row, size).numpy()
 
-        broken = _each(len(images), one)
+        broken = _each(len(images), one, f"decoding {originals.where}")
         if not broken:
             return {"images": images}
         bad = {each.row for each in broken}
@@ -130,14 +131,15 @@ def check_all(originals: Originals) -> tuple[Broken, ...]:
     """Which images cannot be read, and why: each is decoded once, and nothing kept but that."""
 
     def now() -> dict[str, Tensor]:
-        count = len(originals.names)
-        return {"broken": _packed(_each(count, lambda row: decode(originals, row, SMALL)))}
+        names, what = originals.names, f"checking {originals.where}"
+        found = _each(len(names), lambda row: decode(originals, row, SMALL), what)
+        return {"broken": _packed(found)}
 
     return _unpacked(kept(f"{originals.where} checked", originals.fingerprint(), now))
 
 
-def _each(count: int, do: Callable[[int], object]) -> tuple[Broken, ...]:
-    """Do something with every row, several at once."""
+def _each(count: int, do: Callable[[int], object], what: str) -> tuple[Broken, ...]:
+    """Do something with every row, several at once, and tell how far that is."""
 
     def one(row: int) -> Broken | None:
         try:
@@ -147,10 +149,11 @@ def _each(count: int, do: Callable[[int], object]) -> tuple[Broken, ...]:
         return None
 
     found: list[Broken] = []
-    with ThreadPoolExecutor(processors()) as threads:
+    with ThreadPoolExecutor(processors()) as threads, told(what, count) as advance:
         for first in range(0, count, PART):  # so that no millions of them wait
-            some = threads.map(one, range(first, min(first + PART, count)))
-            found.extend(each for each in some if each is not None)
+            some = range(first, min(first + PART, count))
+            found.extend(each for each in threads.map(one, some) if each is not None)
+            advance(len(some))
     return tuple(found)
 
 

@@ -117,6 +117,8 @@ def dataset_of(
         raise Fault(f"{_said(name, broken, total)}; {_way_out(len(broken) == total)}")
     _check_left(name, train, sets[0], ordered)
     said = [f"{_said(name, broken, total)}, and left out"] if broken else []
+    if train.labels and len(alone := set(train.labels)) == 1:
+        said.append(f"{name} has one class, {alone.pop()!r}, which tells nothing: no labels")
     if test is None:
         if not round(HELD_BACK * len(sets[0])):
             raise Fault(

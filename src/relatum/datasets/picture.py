@@ -98,10 +98,10 @@ def _coloured(image: Image.Image) -> Image.Image:
 
 
 def _shallow(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError("its pixels have more than 16 bits")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 
 def _square(image: Image.Image, size: int) -> Tensor:

@@ -2,13 +2,10 @@
 
 import json
 import re
-import tarfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from glob import glob
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,12 +14,12 @@ from relatum.datasets.dataset import Dataset
 from relatum.datasets.decoded import fingerprint_of, kept
 from relatum.datasets.own import Part, Reading, dataset_of
 from relatum.datasets.picture import EXTENSIONS, shown
+from relatum.datasets.shard import Sample, samples
+from relatum.how_far import told
 from relatum.spelling import path_of
-from relatum.types import Fault, first_line
+from relatum.types import Fault
 
 STREAMS = ("pipe:", "http:", "https:", "s3:", "gs:", "hdfs:", "file:")
-CLASS_KEYS = ("label", "class", "cls", "target", "category")
-"""Where the class stands in a sample's JSON; the first that is there is taken."""
 MOST = 100_000
 """Shards that braces may name."""
 
@@ -79,7 +76,7 @@ def load(text: str, reading: Reading) -> Dataset:
     patterns = text.split("#")
     if len(patterns) > 2:
         raise Fault(f"{text}: one '#' parts training shards from test shards, there are more")
-    parts = [_part(each) for each in patterns]
+    parts = _told_apart([_part(each) for each in patterns])
     note = f"test part: {patterns[1]}" if len(parts) > 1 else ""
     test = parts[1] if len(parts) > 1 else None
     if test is not None and parts[0].labels is None:
@@ -148,7 +145,11 @@ def _part(pattern: str) -> Part:
     where = f"shards {pattern} of {shards[0].parent.resolve()}"
 
     def look() -> dict[str, Tensor]:
-        found = list(chain.from_iterable(_samples(*each) for each in enumerate(shards)))
+        found: list[Sample] = []
+        with told(f"looking through {where}", len(shards)) as advance:
+            for number, shard in enumerate(shards):
+                found.extend(samples(number, shard))
+                advance(1)
         text = json.dumps([each[:2] for each in found]).encode()
         return {
             "texts": torch.frombuffer(bytearray(text), dtype=torch.uint8),
@@ -173,115 +174,25 @@ def _part(pattern: str) -> Part:
     return Part(members, [str(each) for each in labels])
 
 
-Sample = tuple[str, str | None, tuple[int, int, int]]
-"""Its name, its class, and where its image lies."""
+def _told_apart(parts: list[Part]) -> list[Part]:
+    """The same images, with their shard before their names where two have one name.
 
+    Shards are often numbered from 0 again, and a table of embeddings is keyed by names.
 
-def _samples(number: int, shard: Path) -> Iterator[Sample]:
-    """The samples of an archive."""
-    try:
-        with tarfile.open(shard, "r:") as archive:
-            for key, group in _grouped(shard, archive):
-                yield from _sample(number, shard, archive, key, group)
-            _check_end(shard, archive.offset)
-    except (tarfile.TarError, OSError, EOFError) as error:
-        hint = "; unpack it: it is compressed" if _compressed(shard) else ""
-        raise Fault(f"{shard}: is no plain tar archive ({first_line(error)}){hint}") from error
-
-
-def _check_end(shard: Path, place: int) -> None:
-    """Refuse an archive whose members end at what is no end: tarfile stops there silently."""
-    with shard.open("rb") as file:
-        file.seek(place)
-        if any(file.read(tarfile.BLOCKSIZE)):
-            raise Fault(f"{shard}: is damaged from byte {place:,} on; pack it anew")
-
-
-def _grouped(
-    shard: Path, archive: tarfile.TarFile
-) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:
-    """The files of each sample, which lie beside each other, by what follows the first dot."""
-    key: str | None = None
-    group: dict[str, tarfile.TarInfo] = {}
-    for member in archive:
-        folder, slash, name = member.name.rpartition("/")
-        stem, _, end = name.partition(".")
-        # at once: tarfile would look for the next member at or before this one
-        if member.size < 0:
-            raise Fault(f"{shard}: {shown(member.name)} is damaged: it has {member.size:,} bytes")
-        if not stem:
-            continue
-        if (member.islnk() or member.issym()) and _is_read(end):
-            raise Fault(
-                f"{shard}: {shown(member.name)} is stored as a link; pack the files themselves"
-                " (tar --dereference --hard-dereference)"
-            )
-        if not member.isfile():
-            continue
-        if folder + slash + stem != key:
-            if key is not None:
-                yield key, group
-            key, group = folder + slash + stem, {}
-        group[end.lower()] = member
-    if key is not None:
-        yield key, group
-
-
-def _is_read(end: str) -> bool:
-    """Whether a file with this behind its first dot is an image, or says an image's class."""
-    return end.lower() in ("cls", "json") or _is_image(end.lower())
-
-
-def _is_image(end: str) -> bool:
-    return f".{end.rpartition('.')[2]}" in EXTENSIONS
-
-
-def _sample(
-    number: int,
-    shard: Path,
-    archive: tarfile.TarFile,
-    key: str,
-    group: Mapping[str, tarfile.TarInfo],
-) -> Iterator[Sample]:
-    image = next(filter(_is_image, group), None)
-    if image is None:
-        return
-    member = group[image]
-    if member.issparse():
-        raise Fault(f"{shard}: {member.name} is stored with holes; pack it anew without --sparse")
-    label: str | None = None
-    if "cls" in group:
-        label = _text(archive, group["cls"]).strip()
-    elif "json" in group:
-        label = _class_of(shard, group["json"].name, _text(archive, group["json"]))
-    yield shown(f"{key}.{image}"), label or None, (number, member.offset_data, member.size)
-
-
-def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
-    file = archive.extractfile(member)
-    assert file is not None, "it was looked at: it is a file"
-    return file.read().decode("utf-8", errors="replace")
-
-
-def _class_of(shard: Path, name: str, text: str) -> str | None:
-    try:
-        about: Any = json.loads(text)
-    # a number of thousands of digits and brackets in brackets are JSON, and still not read
-    except (ValueError, RecursionError) as error:
-        raise Fault(f"{shard}: {shown(name)} is no JSON ({first_line(error)})") from error
-    if not isinstance(about, dict):
-        return None
-    key = next((each for each in CLASS_KEYS if each in about), None)
-    if key is None or about[key] is None:
-        return None
-    if not isinstance(about[key], str | int):
-        raise Fault(
-            f"{shard}: {shown(name)} has {about[key]!r:.60} as its {key}; wanted a text or a whole"
-            " number, or null where there is none"
-        )
-    return str(about[key])
-
-
-def _compressed(shard: Path) -> bool:
-    with shard.open("rb") as file:
-        return file.read(4)[:2] in (b"\x1f\x8b", b"BZ", b"\xfd7", b"\x28\xb5")
+    Raises:
+        Fault: two of one shard have one name.
+    """
+    every = [name for part in parts for name in part.originals.names]
+    if len(set(every)) == len(every):
+        return parts
+    found: list[Part] = []
+    for part in parts:
+        members = part.originals
+        assert isinstance(members, Members)
+        named = zip(members.places, members.names, strict=True)
+        names = tuple(f"{shown(members.shards[place[0]])}/{name}" for place, name in named)
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise Fault(f"{twice[0]} is there twice; pack that shard anew, each file once")
+        found.append(Part(replace(members, names=names), part.labels))
+    return found

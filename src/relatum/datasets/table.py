@@ -10,7 +10,8 @@ from typing import Any
 from relatum.datasets.dataset import Dataset
 from relatum.datasets.originals import Files
 from relatum.datasets.own import Part, Reading, dataset_of
-from relatum.spelling import path_of
+from relatum.spelling import TABLES, path_of
+from relatum.table_names import file_and_columns
 from relatum.types import Fault, first_line
 
 COLUMNS = {
@@ -49,6 +50,8 @@ def load(text: str, reading: Reading) -> Dataset:
     images = columns[found["image"]]
     _check_full(path, found["image"], images)
     labels = columns[found["label"]] if "label" in found else None
+    if labels is not None:
+        labels = _without_nan(labels)
     if labels is not None and not any(labels):
         labels = None
     if labels is not None:
@@ -61,19 +64,8 @@ def load(text: str, reading: Reading) -> Dataset:
 
 
 def _parse(text: str) -> tuple[Path, Mapping[str, str]]:
-    path = path_of(text)
-    asked: dict[str, str] = {}
-    if not path.exists() and "#" in text:
-        file, _, named = text.rpartition("#")
-        path = path_of(file)
-        for each in named.split(","):
-            role, equals, column = each.partition("=")
-            if not equals or role.strip() not in COLUMNS:
-                raise Fault(
-                    f"{text}: behind '#' stand the names of columns, image=…, label=…, split=…;"
-                    f" got {each!r}"
-                )
-            asked[role.strip()] = column.strip()
+    file, asked = file_and_columns(text, TABLES, COLUMNS)
+    path = path_of(file)
     if not path.is_file():
         raise Fault(f"{path}: there is no such table; give the path of a CSV or Parquet file")
     return path, asked
@@ -132,10 +124,12 @@ def _parquet(path: Path) -> dict[str, Column]:
         table: Any = parquet.read_table(path, columns=plain)
     except arrow.ArrowException as error:
         raise Fault(f"{path}: damaged Parquet ({first_line(error)})") from error
-    return {
-        name: ["" if value is None else str(value) for value in table[name].to_pylist()]
-        for name in table.column_names
-    }
+    return {name: [_text(each) for each in table[name].to_pylist()] for name in table.column_names}
+
+
+def _text(value: Any) -> str:
+    """A cell as a text; pandas writes not-a-number where there is none."""
+    return "" if value is None or value != value else str(value)
 
 
 def _is_image(arrow: Any, kind: Any) -> bool:
@@ -164,6 +158,22 @@ def _chosen(path: Path, columns: Mapping[str, Column], asked: Mapping[str, str])
             f" name it behind '#': {path.name}#image={next(iter(columns))}"
         )
     return found
+
+
+def _without_nan(labels: Column) -> Column:
+    """Not-a-number among numbers is no class: it stands where there is none."""
+    rest = [each for each in labels if each.lower() != "nan"]
+    if len(rest) == len(labels) or not all(map(_is_number, rest)):
+        return labels
+    return ["" if each.lower() == "nan" else each for each in labels]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text or "0")
+    except ValueError:
+        return False
+    return True
 
 
 def _check_full(path: Path, name: str, column: Column) -> None:
