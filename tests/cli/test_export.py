@@ -1,6 +1,7 @@
 """``relatum export`` and ``relatum push`` as they are typed."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -69,9 +70,12 @@ def test_report_times_every_run(run: Path, does: Does, monkeypatch: pytest.Monke
 def test_push_shows_what_would_go(run: Path, does: Does) -> None:
     pytest.importorskip("huggingface_hub")
     printed = does("push", run, "me/student", "--dry-run", "--private", "--license", "mit")
-    assert "student.safetensors" in printed
-    assert "README.md" in printed
-    assert "nothing was sent; it would go to me/student, private" in printed
+    files, card = printed.split("\nREADME.md:\n\n")
+    assert re.search(r"^student\.safetensors  [\d.]+ kB$", files, re.MULTILINE)
+    assert card.startswith("---\n")
+    assert "license: mit" in card
+    assert "# digits-cnn-large on digits" in card
+    assert card.endswith("\nnothing was sent; it would go to me/student, private\n")
 
 
 def test_what_is_refused(

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 VERBS = [each.name or getattr(each.callback, "__name__", "") for each in app.registered_commands]
 KINDS = ("methods", "models", "pairs", "datasets", "recipes")
 TOLD = ["", "--help", "--version", *(f"{verb} --help" for verb in VERBS)]
-TOLD += [*(f"list {kind}" for kind in KINDS), "list methods sp"]
+TOLD += [*(f"list {kind}" for kind in KINDS), "list methods sp", "list models resnet"]
 REFUSED = [
     "distil",
     "distill --sed 1",
@@ -50,6 +50,7 @@ REFUSED = [
     "list",
     "list modles",
     "list methods spp",
+    "list models resnet21",
 ]
 CODE = """
 import contextlib, io, json, sys

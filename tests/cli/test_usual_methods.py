@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relatum.cli import main, options
+from relatum.cli import main, training
 from relatum.models import create
 from relatum.weights import save_state
 from tests.cli.shell import contents
@@ -32,7 +32,7 @@ def test_what_the_pair_cannot_have_is_left_out(
         labels.extend(cell.label for cell in cells)
         return [], []
 
-    monkeypatch.setattr(options, "train", train)
+    monkeypatch.setattr(training, "train", train)
     with pytest.raises(SystemExit) as ended:
         main(["distill", "--teacher", strange, *SHORT])
     said = capsys.readouterr().err

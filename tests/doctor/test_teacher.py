@@ -11,11 +11,13 @@ from torch import nn
 
 from relatum.datasets import load
 from relatum.doctor.finding import Finding
-from relatum.doctor.teacher import _permuted, examine_rest, examine_teacher
+from relatum.doctor.teacher import _permuted, examine_rest, examine_teacher, recorded
 from relatum.models import create
 from relatum.recipes.recipe import Recipe
 from relatum.run import run
+from relatum.run.network_teacher import NetworkTeacher
 from relatum.run.prepare import Prepared, prepare
+from relatum.run.sets import Sets
 from relatum.teachers import Teacher
 from relatum.types import Input
 
@@ -35,14 +37,18 @@ def ready(folder: Path) -> Prepared:
     return prepare(Recipe(method="sp", teacher=str(folder)), CPU)
 
 
-def about(ready: Prepared, teacher: Teacher) -> dict[str, Finding]:
-    pair = replace(ready.pair, teacher=teacher)
-    return {each.check: each for each in examine_teacher(pair, ready.sets)}
+def about(
+    ready: Prepared, teacher: Teacher, sets: Sets | None = None, named: str | None = None
+) -> dict[str, Finding]:
+    assert ready.pair.teacher is not None
+    asked = NetworkTeacher(teacher, ready.pair.teacher.known)
+    pair = replace(ready.pair, teacher=asked)
+    return {each.check: each for each in examine_teacher(pair, sets or ready.sets, named)}
 
 
 def taught(ready: Prepared) -> Teacher:
-    assert isinstance(ready.pair.teacher, Teacher)
-    return ready.pair.teacher
+    assert isinstance(ready.pair.teacher, NetworkTeacher)
+    return ready.pair.teacher.live
 
 
 def test_a_sound_teacher(ready: Prepared) -> None:
@@ -59,6 +65,32 @@ def test_a_wrong_normalisation_is_found(ready: Prepared) -> None:
     assert found.level in ("warning", "problem")
     assert "with the set's own mean and deviation it would be 9" in found.way_out
     assert (bad.tapped.mean, bad.tapped.std) == before
+
+
+def test_a_normalisation_that_is_recorded_is_not_doubted(ready: Prepared, folder: Path) -> None:
+    assert recorded(str(folder))
+    assert not recorded("")
+    good = taught(ready).tapped
+    bad = Teacher(good.network, good.taps, Input(mean=(3.0,), std=(0.05,)))
+    said = about(ready, bad, named=str(folder))["teacher's accuracy"]
+    assert said.level == "problem"
+    assert "with the set's own" not in said.way_out
+    assert said.way_out.endswith("they are as its file says")
+
+
+def test_so_few_images_cannot_tell(ready: Prepared) -> None:
+    labels = ready.sets.train.labels
+    assert labels is not None
+    places = torch.cat([(labels == each).nonzero().flatten()[:9] for each in (0, 1)])
+    network = create("digits-cnn-large", channels=1, size=8, classes=10)
+    with torch.no_grad():
+        for each in network.parameters():
+            each.zero_()  # it says 0 of all images, and is right about half of them
+    teacher = Teacher(network, taught(ready).tapped.taps, ready.sets.input)
+    sets = replace(ready.sets, train=ready.sets.train.take(places))
+    said = about(ready, teacher, sets)["teacher's accuracy"]
+    assert said.level == "warning"
+    assert said.text.endswith("18 images cannot tell whether it guesses")
 
 
 def test_classes_in_another_order_are_found(ready: Prepared) -> None:

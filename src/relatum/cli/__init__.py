@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -18,11 +19,13 @@ from relatum.cli.export import export
 from relatum.cli.inspect import inspect
 from relatum.cli.names import names
 from relatum.cli.push import push
+from relatum.cli.reading import by_itself
 from relatum.cli.report import report
 from relatum.cli.reproduce import reproduce
 from relatum.cli.teach import teach
 from relatum.cli.transfer import transfer
 from relatum.cli.tune import tune
+from relatum.how_far import heard_by
 
 app = typer.Typer(
     name="relatum",
@@ -93,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal may know no "±"
+    # Pillow warns of each odd picture; those that cannot be read are named in one line
+    warnings.filterwarnings("ignore", module="PIL", append=True)
     code = _run(list(sys.argv[1:] if arguments is None else arguments))
     if code and "RANK" in os.environ and "torch" in sys.modules:
         from relatum.launch import leave
@@ -103,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        code = int(app(arguments, standalone_mode=False, prog_name="relatum") or 0)
+        with heard_by(by_itself):
+            code = int(app(arguments, standalone_mode=False, prog_name="relatum") or 0)
         sys.stdout.flush()
         return _interrupted() if code == INTERRUPTED else code  # typer makes a number of Ctrl-C
     except typer.Exit as error:

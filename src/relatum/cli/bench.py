@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relatum.cli import options, tracking
+from relatum.cli import options, places, tracking
 
 if TYPE_CHECKING:
     from relatum.bench import Cell
@@ -28,9 +28,8 @@ ELSEWHERE = {
 
 
 def bench(
-    dataset: Annotated[
-        str, typer.Argument(help="A set (relatum list datasets) or a folder of images.")
-    ],
+    dataset: options.Dataset = None,
+    data: options.DatasetToo = None,
     pairs: Annotated[
         str | None,
         typer.Option(
@@ -41,14 +40,20 @@ def bench(
     methods: Annotated[
         str,
         typer.Option(
-            help="As --method of 'distill'; 'none' is the student alone, 'all' is every method."
+            "--methods",
+            "--method",
+            help="As --method of 'distill'; 'none' is the student alone, 'all' is every method.",
         ),
     ] = "none,kd,sp,rrkd,rrd",
     seeds: options.Seeds = None,
-    scale: options.Scale = 1.0,
-    samples: Annotated[
-        int | None, typer.Option(help="Train on so many images only, teachers too.")
+    seed: options.Seed = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Of the students; teachers keep theirs. [default: the set's]"),
     ] = None,
+    batch: options.Batch = None,
+    scale: options.Scale = 1.0,
+    samples: options.Samples = None,
     teachers: Annotated[
         str | None,
         typer.Option(
@@ -113,9 +118,13 @@ def bench(
     fails is reported, stops no other, and is tried again by the next --resume; one whose process
     somebody else stops goes on in another. Exit code 1 says that cells failed.
     """
+    from relatum.faults import Fault
+
+    named = options.dataset_of(dataset, data)
+    if named is None:
+        raise Fault("name a set: relatum bench DATASET (relatum list datasets)")
     from relatum.bench.experiment import of_one_size
     from relatum.bench.grid import Grid, given_of, pairs_of
-    from relatum.types import Fault
 
     if together < 1:
         raise Fault(f"--together is at least 1, got {together}")
@@ -123,6 +132,8 @@ def bench(
         "data_root": str(data_root) if data_root else None,
         "skip_broken": skip_broken or None,
         "samples": samples,
+        "epochs": epochs,
+        "batch_size": batch,
         "speed": speed,
         "precision": precision,
         "cache": None if cache is None else str(cache),
@@ -130,19 +141,18 @@ def bench(
     shared = {name: value for name, value in shared.items() if value is not None}
     known = _methods(methods)
     grid = Grid(
-        dataset=dataset,
-        pairs=pairs_of(pairs, dataset),
+        dataset=named,
+        pairs=pairs_of(pairs, named),
         methods=known,
-        seeds=options.seeds_of(seeds, None, (0, 1, 2)),
+        seeds=options.seeds_of(seeds, seed, (0, 1, 2)),
         scale=scale,
         given=given_of(teachers),
         changes=shared | options.changes_of(set_, ELSEWHERE),
         baseline=_baseline(baseline, known),
     )
-    name = dataset.rstrip("/").split("/")[-1].replace(":", "-")
-    folder = out or Path("runs") / f"bench-{name}"
+    folder = out or places.of_set(named, "bench-")
     cells = tuple(tracking.logged(of_one_size(grid.cells(folder)), track))
-    _claim(folder, dataset, resume, {cell.folder for cell in cells})
+    _claim(folder, named, resume, {cell.folder for cell in cells})
     progress = _run(grid, cells, folder, lambda: _pool(workers, ray, device), download, together)
     _conclude(folder, grid, progress)
 

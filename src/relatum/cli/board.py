@@ -12,7 +12,9 @@ from rich.text import Text
 from relatum.bench.experiment import Cell
 from relatum.bench.progress import Progress as Cells
 from relatum.bench.schedule import Board
-from relatum.cli.display import PLAIN_EVERY, line_of
+from relatum.cli.display import line_of
+from relatum.cli.reading import PLAIN_EVERY, among
+from relatum.how_far import heard_by
 from relatum.record import Record
 from relatum.report.words import duration
 
@@ -28,7 +30,10 @@ def shown() -> Iterator[Board]:
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
-        with Drawn(*columns, console=console, transient=True) as progress:
+        with (
+            Drawn(*columns, console=console, transient=True) as progress,
+            heard_by(among(progress)),
+        ):
             yield Bars(progress)
     else:
         yield Lines()

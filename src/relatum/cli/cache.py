@@ -149,43 +149,44 @@ def _fill(
     """Ask for all that some recipes read, in one go; what to say of it."""
     from relatum.cache import in_words, remember, sizes
     from relatum.run.prepare import prepare
-    from relatum.run.remembered import read_by, words_of
-    from relatum.teacher_names import several
-    from relatum.teachers import Teacher
+    from relatum.run.remembered import words_of
+    from relatum.teacher_names import teachers_there
     from relatum.types import Fault
 
     first = recipes[0]
-    if several(first.teacher):
-        raise Fault(
-            "a cache holds what one network says: a table holds that already, and of several"
-            " teachers nothing is stored"
-        )
+    if all(each.table is not None for each in teachers_there(first.teacher or "none")):
+        raise Fault(f"{first.teacher} holds what it says itself, so there is nothing to store")
     if first.augment and first.views is None:
         raise Fault(
             f"{', '.join(first.augment)} make another image every epoch; fix in how many ways each"
             " is augmented (--views 4), or augment nothing (--set augment=[])"
         )
-    names: set[str] = set()
+    wanted: list[set[str]] = []
     for each in recipes:
         # the compiler would take longer than the teacher; what they say differs by rounding alone
         own = each.but(speed="fast") if each.speed == "max" else each
         ready = prepare(own, device, download)
-        names |= read_by(ready.stages)
-    teacher, batches, precision = ready.teacher, ready.batches, ready.speed.precision
-    if not names or not isinstance(teacher, Teacher):
+        wanted = wanted or [set() for _ in ready.speakers]
+        for names, speaker in zip(wanted, ready.speakers, strict=True):
+            names |= speaker.names
+    if not any(wanted):
         raise Fault("these methods read nothing of a teacher, so there is nothing to store")
-    found = sizes(teacher, batches, names, precision)
-    if not dry_run:
-        identity = words_of(own, ready.pair, teacher, batches, ready.speed)
-        remember(
-            *(teacher, batches, names, identity, out),
-            precision=precision,
-            stop=stop,
-            progress=display,
-        )
+    batches, precision = ready.batches, ready.speed.precision
     many = f", {batches.views or 1} views, seed {first.seed}" if first.augment else ""
-    return [
-        f"{ready.pair.teacher_name} on {len(batches.data):,} images{many}",
-        *(f"  {name:<16} {in_words(size):>12} a view" for name, size in found.items()),
-        f"  {'in all':<16} {in_words((batches.views or 1) * sum(found.values())):>12}",
-    ]
+    lines: list[str] = []
+    for names, speaker in zip(wanted, ready.speakers, strict=True):
+        found = sizes(speaker.teacher, batches, names, precision)
+        if not dry_run:
+            remember(
+                *(speaker.teacher, batches, names),
+                *(words_of(own, speaker, batches, ready.speed), out),
+                precision=precision,
+                stop=stop,
+                progress=display,
+            )
+        lines += [
+            f"{speaker.known.name} on {len(batches.data):,} images{many}",
+            *(f"  {name:<16} {in_words(size):>12} a view" for name, size in found.items()),
+            f"  {'in all':<16} {in_words((batches.views or 1) * sum(found.values())):>12}",
+        ]
+    return lines

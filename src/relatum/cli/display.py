@@ -16,11 +16,10 @@ from rich.progress import (
 )
 
 from relatum import together
+from relatum.cli.reading import PLAIN_EVERY, among
+from relatum.how_far import heard_by
 from relatum.record import Record, Row
 from relatum.run import Display, Silent
-
-PLAIN_EVERY = 30.0
-"""Seconds between two plain lines about one run."""
 
 
 @contextmanager
@@ -37,7 +36,10 @@ def shown(runs: int) -> Iterator[Display]:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=console, transient=True) as progress:
+        with (
+            Progress(*columns, console=console, transient=True) as progress,
+            heard_by(among(progress)),
+        ):
             yield Bars(progress, runs)
     else:
         yield Lines(runs)

@@ -1,22 +1,20 @@
 """``relatum doctor``: what would go wrong with a ``distill``, before it is begun."""
 
-import inspect
 import json
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relatum.cli.distill import distill
+from relatum.cli import options, profiling, runs, tracking
 
 if TYPE_CHECKING:
     import torch
 
-    from relatum.bench import Cell, Failure
-    from relatum.cli.options import Company
     from relatum.doctor import Finding
-    from relatum.record import Record
 
 LOOKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "bold red")}
 """How a finding is marked."""
@@ -25,73 +23,133 @@ Json = Annotated[
 ]
 
 
-def doctor(context: typer.Context, json: Path | None = None, **options: Any) -> None:
+def doctor(
+    context: typer.Context,
+    dataset: options.Dataset = None,
+    data: options.DatasetToo = None,
+    teacher: options.Teacher = None,
+    student: options.Student = None,
+    method: options.Method = None,
+    baseline: options.Baseline = True,
+    labels: options.Labels = True,
+    seeds: options.Seeds = None,
+    seed: options.Seed = None,
+    epochs: options.Epochs = None,
+    samples: options.Samples = None,
+    scale: options.Scale = 1.0,
+    balance: options.Balance = None,
+    recipe: options.RecipeFile = None,
+    set_: options.Set = None,
+    out: options.Out = None,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    data_root: options.DataRoot = None,
+    skip_broken: options.SkipBroken = False,
+    download: options.Download = False,
+    device: options.Device = "auto",
+    speed: options.Speed = None,
+    precision: options.Precision = None,
+    batch: options.Batch = None,
+    microbatch: options.Microbatch = None,
+    sync_batchnorm: options.SyncBatchnorm = False,
+    cache: options.Cache = None,
+    patience: options.Patience = options.PATIENCE,
+    track: tracking.Track = None,
+    profile: profiling.Profile = False,
+    profile_steps: profiling.Steps = None,
+    json: Json = None,
+) -> None:
     """Look at what 'relatum distill' with the same options would do, in about a minute.
 
     The images, the teacher's accuracy on some of them, what each term reads and how hard it pulls,
     a few steps, and what it all takes in time, memory and room on the disk. Nothing is trained and
     no file written, but for --json. Exit code 2 says that there is a problem, and not only a
-    warning.
+    warning. Options of how runs are begun and followed are taken, and change nothing here.
     """
     if json is not None:
         _check_place(json)
-    examination = _Examination()
-    # what distill does once it knows its runs: they are looked at instead
-    context.obj = examination.look
-    distill(context, **options)
+    profiling.check(profile, profile_steps)
+    place = options.device_of(device)
+    if recipe is not None:
+        options.refuse_beside(context, "recipe", *runs.NOT_BESIDE_RECIPE)
+    asked = runs.Asked(
+        data=options.dataset_of(dataset, data) or "digits",
+        teacher=teacher,
+        student=student,
+        method=method,
+        baseline=baseline,
+        labels=labels,
+        seeds=seeds,
+        seed=seed,
+        epochs=epochs,
+        samples=samples,
+        scale=scale,
+        balance=balance,
+        recipe=recipe,
+        set_=set_,
+        out=out,
+        data_root=data_root,
+        skip_broken=skip_broken,
+        download=download,
+        speed=speed,
+        precision=precision,
+        batch=batch,
+        microbatch=microbatch,
+        sync_batchnorm=sync_batchnorm,
+        cache=cache,
+    )
+    findings = _said(_findings(asked, place, track))
     if json is not None:
-        examination.keep(json)
-    if any(each.level == "problem" for each in examination.findings):
+        _keep(findings, json)
+    if any(each.level == "problem" for each in findings):
         raise typer.Exit(2)
 
 
-# The very options of distill, whatever they are by now.
-_OWN, *_REST = inspect.signature(distill).parameters.values()
-_JSON = inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Json)
-doctor.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-    [_OWN, *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in _REST), _JSON]
-)
-doctor.__annotations__ = {**distill.__annotations__, "json": Json}
+def _findings(asked: runs.Asked, device: "torch.device", track: str | None) -> "Iterator[Finding]":
+    """Take the place of training: look, and train nothing."""
+    from relatum.doctor import Finding, examine, examine_versions
+    from relatum.types import Fault
+
+    yield examine_versions(device)
+    try:
+        cells = tracking.logged(runs.cells_of(asked), track)
+    except Fault as fault:
+        yield Finding("problem", "runs", f"none can be begun: {fault}")
+        return
+    if asked.usual:
+        with suppress(Fault):  # what is in the way is found again, and said, where it is
+            cells = runs.able(cells, asked.folder, device, asked.download)
+    yield from examine(cells, asked.folder, device=device, download=asked.download)
 
 
-class _Examination:
-    """What was found, said as it is found."""
+def _said(findings: "Iterator[Finding]") -> "list[Finding]":
+    """What is found, each said when it is found, and then how many."""
+    from rich.console import Console
 
-    def __init__(self) -> None:
-        self.findings: list[Finding] = []
+    from relatum.cli.reading import beside, by_itself
+    from relatum.how_far import heard_by
 
-    def look(
-        self,
-        cells: "list[Cell]",
-        folder: Path,
-        company: "Company",
-        device: "torch.device",
-        *,
-        resume: bool,
-        overwrite: bool,
-        download: bool,
-    ) -> "tuple[list[Record], list[Failure]]":
-        """Take the place of training: look, and train nothing."""
-        from rich.console import Console
+    console = Console()
+    found: list[Finding] = []
+    with (
+        console.status("looking …") as status,
+        heard_by(beside(status) if console.is_terminal else by_itself),
+    ):
+        for each in findings:
+            found.append(each)
+            console.print(_line(each), soft_wrap=True)
+    console.print(_verdict(found))
+    return found
 
-        from relatum.doctor import examine
 
-        console = Console()
-        with console.status("looking …"):
-            for found in examine(cells, folder, device=device, download=download):
-                self.findings.append(found)
-                console.print(_line(found), soft_wrap=True)
-        console.print(_verdict(self.findings))
-        return [], []
+def _keep(findings: "list[Finding]", path: Path) -> None:
+    """Write what was found."""
+    from dataclasses import asdict
 
-    def keep(self, path: Path) -> None:
-        """Write what was found."""
-        from dataclasses import asdict
+    from relatum.weights import write
 
-        from relatum.weights import write
-
-        found = [asdict(each) for each in self.findings]
-        write(path, json.dumps(found, indent=1, ensure_ascii=False).encode())
+    found = [asdict(each) for each in findings]
+    write(path, json.dumps(found, indent=1, ensure_ascii=False).encode())
 
 
 def _check_place(path: Path) -> None:

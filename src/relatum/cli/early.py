@@ -100,9 +100,9 @@ def _in_timm(name: str) -> bool:
 def _teacher(text: str) -> None:
     from relatum.faults import Fault
     from relatum.spelling import unknown_teacher
-    from relatum.teacher_names import teachers_of
+    from relatum.teacher_names import teachers_there
 
-    named = teachers_of(text)
+    named = teachers_there(text)
     for each in named:
         if each.table is not None:
             if not each.table.path.is_file():
@@ -138,7 +138,9 @@ def _formats(text: str) -> None:
 
     for name in text.split(","):
         if name.strip() not in EXPORTS:
-            raise Fault(unknown("format", name.strip(), EXPORTS))
+            raise Fault(
+                f"{unknown('format', name.strip(), EXPORTS)} (there are {', '.join(EXPORTS)})"
+            )
 
 
 CHECKS: dict[str, Callable[[str], None]] = {

@@ -85,6 +85,12 @@ def export(
     manifest = write(graph, names, folder, count=images)
     for name in names:
         typer.echo(_line(manifest, FORMATS[name].file, folder))
+    for file in manifest.earlier:
+        typer.echo(
+            f"{folder / file} is still of weights that this student no longer has: export it again,"
+            " or remove it",
+            err=True,
+        )
     bare = [name for name in names if FORMATS[name].bare]
     if bare and (ignored := unheld(graph)):
         typer.echo(
@@ -105,7 +111,7 @@ def names_of(text: str) -> list[str]:
 
 def folder_of(source: "Source") -> Path:
     """Where files of a student go, if nobody says where."""
-    from relatum.export.job import FOLDER
+    from relatum.export.claim import FOLDER
 
     assert source.weights is not None
     return source.weights.parent / FOLDER
@@ -113,7 +119,7 @@ def folder_of(source: "Source") -> Path:
 
 def _line(manifest: "Manifest", file: str, folder: Path) -> str:
     """A file, what enters and leaves, and how far it is from the student."""
-    from relatum.report.words import short
+    from relatum.report.words import weight
 
     one = manifest.files[file]
     shape = " by ".join(map(str, one.input_shape))
@@ -122,7 +128,7 @@ def _line(manifest: "Manifest", file: str, folder: Path) -> str:
         "" if check.top1_agreement is None else f", top-1 equal on {check.top1_agreement:.1f} %"
     )
     return (
-        f"{folder / file}: {short(one.bytes)}B; {one.input} images, {shape}, to"
+        f"{folder / file}: {weight(one.bytes)}; {one.input} images, {shape}, to"
         f" {' and '.join(one.outputs)}; on {check.compared_on} within"
         f" {check.largest_difference:.1g} ({check.relative_difference:.1g} of the largest)"
         f"{agrees}"

@@ -11,16 +11,20 @@ from relatum.cli.known import SETS, known
 def names(
     kind: Annotated[str, typer.Argument(help="methods, models, pairs, datasets or recipes.")],
     name: Annotated[
-        str | None, typer.Argument(help="One of the methods: its formula, weights and source.")
+        str | None,
+        typer.Argument(
+            help="Of the methods, one: its formula, weights and source. Of the models, those of a"
+            " library: timm/resnet, torchvision/*_small, hf/."
+        ),
     ] = None,
 ) -> None:
     """List the methods, models, pairs, datasets or recipes by name, with a line about each."""
     from relatum.faults import Fault
 
     if name is not None:
-        if kind != "methods":
+        if kind not in ("methods", "models"):
             raise Fault(f"relatum list tells about one of the methods, not of the {kind}")
-        typer.echo(_one_method(name))
+        typer.echo(_one_method(name) if kind == "methods" else _models_like(name))
         return
 
     kinds: dict[str, Callable[[], dict[str, str]]] = {
@@ -67,17 +71,39 @@ def _one_method(name: str) -> str:
     if name not in methods:
         raise Fault(unknown("method", name, methods))
     method = methods[name]
+    said = (f"{option}: {what}" for option, what in method["options"].items())
+    options = f"Options, as {name}(NAME=VALUE):\n    " + "\n    ".join(said)
     parts = [method["about"], method["paper"], method["loss"]]
+    parts += [options] if method["options"] else []
     return "\n\n".join(part for part in parts if part)
 
 
 def _models() -> dict[str, str]:
     return known()["models"] | {
-        "timm/NAME": "any of timm's (pip install timm); :pretrained loads its weights",
-        "torchvision/NAME": "any of torchvision's classifiers",
-        "hf/NAME": "transformers' vision models: a kind (hf/vit), a folder, or hf/OWNER/MODEL",
+        "timm/NAME": "any of timm's (relatum list models timm/resnet); timm/hf-hub:OWNER/MODEL,"
+        " timm/local-dir:FOLDER",
+        "torchvision/NAME": "any of torchvision's classifiers (relatum list models torchvision/)",
+        "hf/NAME": "transformers' vision models: a kind (relatum list models hf/), a folder that"
+        " save_pretrained wrote, or hf/OWNER/MODEL",
+        "NAME:pretrained": "any of these three with its published weights",
+        "NAME@FILE": "any model with the weights of a file",
         "my_file:make_model": "your own function of channels, size and classes",
     }
+
+
+def _models_like(text: str) -> str:
+    """The names of a library's networks, or our own that begin so."""
+    if "/" in text:
+        from relatum.models.foreign import listed
+
+        return "\n".join(listed(text))
+    from relatum.faults import Fault
+    from relatum.spelling import unknown_model
+
+    found = {name: about for name, about in known()["models"].items() if name.startswith(text)}
+    if not found:
+        raise Fault(unknown_model(text, known()["models"]))
+    return "\n".join(f"{name}  {about}" for name, about in found.items())
 
 
 def _datasets() -> dict[str, str]:

@@ -1,9 +1,7 @@
 """The options that commands share, and how their texts are read."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,14 +10,40 @@ import typer
 if TYPE_CHECKING:
     import torch
 
-    from relatum.bench import Cell, Failure
-    from relatum.checkpoint import Stop
     from relatum.recipes.recipe import Recipe
-    from relatum.record import Record
-    from relatum.run import Display
 
 Data = Annotated[
     str, typer.Option("--data", help="A set (relatum list datasets) or a folder of images.")
+]
+Dataset = Annotated[
+    str | None, typer.Argument(help="A set (relatum list datasets) or a folder of images.")
+]
+DatasetToo = Annotated[str | None, typer.Option("--data", help="The same, as an option.")]
+Teacher = Annotated[
+    str | None,
+    typer.Option(
+        help="A run's folder, a weights file, MODEL@FILE (RepDistiller's and mdistiller's"
+        " checkpoints too), table:FILE of embeddings, several of these with weights (A,B=2),"
+        " or a model to train first. [default: the set's]"
+    ),
+]
+Student = Annotated[str | None, typer.Option(help="The network that learns. [default: the set's]")]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        "--methods",
+        help="Methods, joined by commas; '+' joins terms, '=' weighs, '@' names the tap:"
+        " sp=3000+my_file:MyLoss@maps=25. [default: those of kd,sp,rrkd,rrd that the pair can"
+        " have]",
+    ),
+]
+Baseline = Annotated[bool, typer.Option(help="Also train the student alone, to compare with.")]
+Labels = Annotated[bool, typer.Option(help="Use the labels for training.")]
+Epochs = Annotated[int | None, typer.Option(help="[default: the set's]")]
+Samples = Annotated[int | None, typer.Option(help="Train on so many images only, teachers too.")]
+RecipeFile = Annotated[
+    Path | None, typer.Option(help="Run this recipe.json again, instead of the options above.")
 ]
 DataRoot = Annotated[
     Path | None, typer.Option(help="Where the set's files are. [env: RELATUM_DATA]")
@@ -134,85 +158,6 @@ def _own_gpu(text: str) -> str:
     return f"cuda:{place}"
 
 
-@dataclass(frozen=True)
-class Company:
-    """The processes that a command trains with.
-
-    Attributes:
-        size: how many.
-        first: whether this is the one that speaks.
-        again: whether they were started again, and go on with what is there.
-        stop: whether somebody asked them to stop.
-    """
-
-    size: int
-    first: bool
-    again: bool
-    stop: "Stop"
-
-    def claims(self, resume: bool, overwrite: bool) -> tuple[bool, bool]:
-        """The same two, once started again: what is there is gone on with, and not deleted."""
-        return resume or self.again, overwrite and not self.again
-
-    def announce(self, display: "Display", recipes: "Iterable[Recipe]") -> None:
-        """Say what a batch is on each of them."""
-        from relatum import world
-
-        for size in sorted({each.batch_size for each in recipes}):
-            if self.size > 1:
-                each = " or ".join(str(share) for share in sorted(set(world.shares(size))))
-                display.note(f"{self.size} processes: a batch of {size} samples is {each} on each")
-
-
-@contextmanager
-def company(device: "torch.device", patience: float) -> "Iterator[Company]":
-    """Train with the processes that torchrun started beside this one, if it did."""
-    from relatum import launch, together, world
-    from relatum.checkpoint import Stop, stop_on_signals
-
-    stop = Stop()
-    hearing = ExitStack()
-    if launch.started_together():
-        hearing.enter_context(stop_on_signals(stop))
-    with launch.joined(device, patience, lambda: stop.signum):
-        again = together.most(int(launch.started_again()))  # machines count on their own
-        yield Company(world.size(), together.first(), bool(again), stop)
-    hearing.close()  # not after an error: a process that torchrun ends still says what happened
-
-
-def train(
-    cells: "list[Cell]",
-    folder: Path,
-    company: Company,
-    device: "torch.device",
-    *,
-    resume: bool,
-    overwrite: bool,
-    download: bool,
-) -> "tuple[list[Record], list[Failure]]":
-    """Rehearse cells, and run them one after the other; what a crash left is gone on with."""
-    from relatum.bench.experiment import claim, run_all
-    from relatum.bench.rehearsal import rehearse
-    from relatum.checkpoint import stop_on_signals
-    from relatum.cli.display import shown
-    from relatum.faults import Fault
-    from relatum.record import NAME
-    from relatum.together import all_of, by_first
-
-    resume, overwrite = company.claims(resume, overwrite)
-    by_first(lambda: claim(folder, resume or overwrite, False))
-    if len(set(all_of(tuple(sorted(map(str, folder.rglob(NAME))))))) > 1:
-        raise Fault(
-            f"{folder} is not the same for all processes; start them in one folder, on storage that"
-            " all machines share"
-        )
-    rehearse(cells, folder, device=device, download=download, afresh=overwrite)
-    by_first(lambda: claim(folder, resume, overwrite))
-    with stop_on_signals(company.stop) as stop, shown(len(cells)) as display:
-        company.announce(display, (cell.recipe for cell in cells))
-        return run_all(cells, folder, device=device, download=download, stop=stop, display=display)
-
-
 def refuse_beside(context: typer.Context, option: str, *others: str) -> None:
     """Refuse options that another one makes meaningless.
 
@@ -224,7 +169,21 @@ def refuse_beside(context: typer.Context, option: str, *others: str) -> None:
     for other in others:
         source = context.get_parameter_source(other)
         if source is not None and source.name == "COMMANDLINE":
-            raise Fault(f"--{option} says it all: --{other} has no effect beside it, use --set")
+            named = "the argument DATASET" if other == "dataset" else f"--{other}"
+            raise Fault(f"--{option} says it all: {named} has no effect beside it, use --set")
+
+
+def dataset_of(argument: str | None, option: str | None) -> str | None:
+    """The set that was named, by an argument or by an option.
+
+    Raises:
+        Fault: they name two.
+    """
+    from relatum.faults import Fault
+
+    if argument and option and argument != option:
+        raise Fault(f"the set is named twice: {argument!r} and --data {option!r}; leave one out")
+    return argument or option
 
 
 def seeds_of(seeds: str | None, seed: int | None, usual: tuple[int, ...]) -> tuple[int, ...]:

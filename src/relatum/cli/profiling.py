@@ -18,6 +18,18 @@ Steps = Annotated[
 ]
 
 
+def check(wanted: bool, steps: int | None) -> None:
+    """Look at whether the two options agree.
+
+    Raises:
+        Fault: a number of steps for a profile that nobody wants.
+    """
+    from relatum.faults import Fault
+
+    if steps is not None and not wanted:
+        raise Fault("--profile-steps says how many steps --profile traces: give both")
+
+
 @contextmanager
 def profiling(wanted: bool, steps: int | None) -> Iterator[None]:
     """Profile what is run meanwhile, where that was asked for.
@@ -25,10 +37,7 @@ def profiling(wanted: bool, steps: int | None) -> Iterator[None]:
     Raises:
         Fault: a number of steps for a profile that nobody wants.
     """
-    from relatum.types import Fault
-
-    if steps is not None and not wanted:
-        raise Fault("--profile-steps says how many steps --profile traces: give both")
+    check(wanted, steps)
     if not wanted:
         yield
         return

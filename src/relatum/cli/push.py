@@ -27,12 +27,14 @@ def push(
 
     The token is that of HF_TOKEN, or of 'hf auth login'.
     """
+    from pathlib import Path
     from tempfile import TemporaryDirectory
 
     from relatum.export import source_of
     from relatum.export.card import Licences
+    from relatum.export.card_text import NAME
     from relatum.export.push import send, stage, token_of
-    from relatum.report.words import short
+    from relatum.report.words import weight
     from relatum.types import Fault
 
     if not REPOSITORY.fullmatch(repository):
@@ -44,9 +46,11 @@ def push(
     with TemporaryDirectory() as folder:
         staged = stage(source, folder_of(source), folder, Licences(license, teacher_license))
         for name, size in staged.items():
-            typer.echo(f"{name}  {short(size)}B")
+            typer.echo(f"{name}  {weight(size)}")
         seen = "private" if private else "public"
         if dry_run:
+            card = Path(folder, NAME).read_text(encoding="utf-8")
+            typer.echo(f"\n{NAME}:\n\n{card}")
             typer.echo(f"nothing was sent; it would go to {repository}, {seen}")
             return
         assert token is not None

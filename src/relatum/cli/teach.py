@@ -1,15 +1,15 @@
 """``relatum teach``: train one network alone, to be a teacher or a baseline."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from relatum.cli import options, profiling, tracking
+from relatum.cli import options, places, profiling, tracking, training
 
 
 def teach(
-    data: options.Data = "digits",
+    dataset: options.Dataset = None,
+    data: options.DatasetToo = None,
     model: Annotated[
         str | None, typer.Option(help="The network (relatum list models). [default: the set's]")
     ] = None,
@@ -43,7 +43,7 @@ def teach(
     from relatum.run.sizes import settled
 
     recipe = options.changed(
-        standard(data, teacher=model)[0],
+        standard(options.dataset_of(dataset, data) or "digits", teacher=model)[0],
         seed=seed,
         epochs=epochs,
         data_root=str(data_root) if data_root else None,
@@ -55,11 +55,12 @@ def teach(
         sync_batchnorm=sync_batchnorm or None,
     ).but(**options.changes_of(set_, ("scale",)))
     recipe = settled([recipe.scaled(scale)])[0]
-    folder = out or Path("runs") / f"teach-{recipe.student.replace('/', '-')}-seed-{seed}"
+    network = recipe.student
+    folder = out or places.usual(network, network.replace("/", "-"), "teach-", f"-seed-{seed}")
     place = options.device_of(device)
     with (
         profiling.profiling(profile, profile_steps),
-        options.company(place, patience) as company,
+        training.company(place, patience) as company,
         stop_on_signals(company.stop) as stop,
         shown(1) as display,
     ):

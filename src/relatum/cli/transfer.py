@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from relatum.cli import options
+from relatum.cli import options, training
 
 if TYPE_CHECKING:
     from relatum.bench import Cell
@@ -84,8 +84,8 @@ def transfer(
     _distinct(cells)
     folder = out or Path("runs") / f"transfer-{folder_of(to)}{'' if way == 'frozen' else f'-{way}'}"
     place = options.device_of(device)
-    with options.company(place, patience) as company:
-        records, failures = options.train(
+    with training.company(place, patience) as company:
+        records, failures = training.train(
             cells, folder, company, place, resume=resume, overwrite=overwrite, download=download
         )
     if company.first:

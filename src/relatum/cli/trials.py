@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from relatum.bench.pool import Pool
     from relatum.checkpoint import Stop
     from relatum.tune.found import Found
+    from relatum.tune.judged import Judged
     from relatum.tune.study import Search
 
 
@@ -39,19 +41,23 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def conclude(wanted: "Search", study: "Study", out: Path, validation: float) -> None:
+def conclude(
+    wanted: "Search", study: "Study", out: Path, validation: float, part: "Judged"
+) -> None:
     """The table, and what to do next."""
     from rich.console import Console
 
-    from relatum.tune.found import PICTURE, found
+    from relatum.tune.found import FINAL, PICTURE, found
 
     done = found(wanted, study, out, validation)
     console = Console()
     console.print(_table(wanted, done))
-    final = out / "final"
+    final = out / FINAL
     command = f"relatum distill --recipe {shlex.quote(str(done.file))} --seeds 5"
     command += f" --out {shlex.quote(str(final))}"
+    values = [float(each.value or 0.0) for each in done.ranked]
     for text in (
+        *([part.spread(values)] if part.is_share and len(values) > 1 else []),
         f"chosen by {wanted.metric} on the validation part, of one seed: that it is the best of"
         f" {len(done.ranked)} makes it look better than it is, so take no number from here",
         f"the best recipe: {done.file}; a picture: {out / PICTURE}",
@@ -79,22 +85,28 @@ def _table(wanted: "Search", done: "Found") -> object:
 
 
 def searched(
-    wanted: "Search", out: Path, workers: int, device: "torch.device", stop: "Stop", note: str
+    wanted: "Search",
+    out: Path,
+    workers: int,
+    device: "torch.device",
+    stop: "Stop",
+    notes: Sequence[str],
 ) -> "Study":
-    """Run the trials; the note is said with the first of them."""
+    """Run the trials; the notes are said before the first of them."""
     from relatum.bench.workers import Processes
     from relatum.tune.here import Here
     from relatum.tune.study import search
 
     pool: Pool = Here(device, stop) if workers == 1 else Processes(workers, device)
-    notes = [note] if note else []
 
     def tell(trial: "FrozenTrial", study: "Study") -> None:
-        while notes:
-            say(notes.pop())
         say(line_of(wanted, trial, study))
 
+    def begun() -> None:
+        for note in notes:
+            say(note)
+
     try:
-        return search(wanted, out, pool, stop, tell, workers)
+        return search(wanted, out, pool, stop, tell, workers, begun)
     finally:
         pool.close()

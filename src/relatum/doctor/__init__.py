@@ -1,6 +1,7 @@
 """What can be known of a training in a minute, before it takes a night."""
 
+from relatum.doctor.cost import examine_versions
 from relatum.doctor.examine import examine
 from relatum.doctor.finding import Finding
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "examine", "examine_versions"]

@@ -11,21 +11,29 @@ from pathlib import Path
 import torch
 
 from relatum.data import Batches
-from relatum.datasets.room import SHARE, room
 from relatum.distiller import Distiller
 from relatum.doctor.finding import Finding, ok, problem, warning
-from relatum.doctor.images import some
+from relatum.doctor.images import drawn
 from relatum.fit import fit
+from relatum.free_memory import free
 from relatum.recipes.recipe import Recipe
 from relatum.record import environment
 from relatum.run.hearing import listen
 from relatum.run.prepare import Prepared, optimizer_of, recipe_of
 from relatum.run.profiled import memory_held
+from relatum.run.run_teacher import tapped_of
+from relatum.run.sets import Sets
+from relatum.run.watch import BANK
 from relatum.tally import NotFinite
+from relatum.taps import Tapped
 from relatum.types import Batch
 
 WARM, TIMED = 2, 5
 """Steps before, and those that are timed."""
+SLOW = 2.0
+"""Seconds of a step from which on those before are enough."""
+LOOKED_AT = 32
+"""Images by which it is timed how long a network looks at one."""
 ROUGHLY = 1.5
 """How many times what is needed must be free."""
 
@@ -35,14 +43,16 @@ class Cost:
     """Of one run.
 
     Attributes:
-        seconds: of training and of measuring.
+        start: seconds to build and load its networks.
+        training: seconds of its steps.
+        evaluation: seconds for which its networks look at images that nothing is learnt from.
         disk: bytes that it leaves.
-        step: seconds of one update, in its last stage.
     """
 
-    seconds: float
+    start: float
+    training: float
+    evaluation: float
     disk: int
-    step: float
 
 
 @dataclass(frozen=True)
@@ -61,17 +71,26 @@ class Few:
 
 
 def examine_steps(
-    label: str, recipe: Recipe, ready: Prepared, distillers: Sequence[Distiller]
+    label: str, recipe: Recipe, ready: Prepared, distillers: Sequence[Distiller], start: float
 ) -> Iterator[Finding | Cost]:
-    """Take a few steps of each stage; the last thing said is the cost of a run."""
-    seconds = step = 0.0
+    """Take a few steps of each stage; the last thing said is the cost of a run.
+
+    Args:
+        label: of the method.
+        recipe: of the run.
+        ready: its parts.
+        distillers: what trains in each stage.
+        start: seconds that it took to make them.
+    """
+    training = step = 0.0
+    taken = 0
     device = ready.sets.train.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     for stage, distiller in zip(ready.stages, distillers, strict=True):
         own = recipe_of(stage, recipe)
         try:
-            step = _step(own, ready, distiller)
+            taken, step = _step(own, ready, distiller)
         except NotFinite as error:
             yield problem(f"{label}: steps", str(error), "lower the learning rate, or a weight")
             return
@@ -79,50 +98,71 @@ def examine_steps(
             way = f"--microbatch {max(recipe.batch_size // 4, 1)}, or a smaller --batch"
             yield problem(f"{label}: memory", f"a step does not fit on {device}", way)
             return
-        seconds += step * len(ready.batches) * own.epochs
+        training += step * len(ready.batches) * own.epochs
     broken = [
         name
         for name, each in ready.pair.student.network.named_parameters()
         if not bool(each.isfinite().all())
     ]
     if broken:
-        text = f"{broken[0]} is not finite after {WARM + TIMED} steps"
+        text = f"{broken[0]} is not finite after {taken} steps"
         yield problem(f"{label}: steps", text, "lower the learning rate, or a weight")
     else:
-        text = f"{WARM + TIMED} steps, {1000 * step:.1f} ms each; the student stays finite"
+        text = f"{taken} steps, {1000 * step:.1f} ms each; the student stays finite"
         yield ok(f"{label}: steps", text)
     yield _memory(label, device, recipe)
-    yield Cost(seconds + _measuring(recipe, ready), _left(recipe, distillers[-1]), step)
+    evaluation = evaluating(recipe, ready)
+    yield Cost(start, training, evaluation, _left(recipe, distillers[-1]))
 
 
-def _step(recipe: Recipe, ready: Prepared, distiller: Distiller) -> float:
-    """Seconds of an update, as the training takes it."""
+def _step(recipe: Recipe, ready: Prepared, distiller: Distiller) -> tuple[int, float]:
+    """How many updates were taken, as the training takes them, and seconds of one."""
     optimizer = optimizer_of(recipe, distiller)
-    taken = 0.0
+    taken, seconds = 0, 0.0
     for count in (WARM, TIMED):
-        few = Few(ready.batches, count)
+        if seconds > SLOW:
+            break
         for epoch in fit(
             distiller,
-            few,
+            Few(ready.batches, count),
             optimizer,
             recipe.schedule_of(),
             1,
             precision=ready.speed.precision,
             microbatch=ready.microbatch,
         ):
-            taken = epoch.seconds / max(epoch.steps, 1)
-    return taken
+            taken += epoch.steps
+            seconds = epoch.seconds / max(epoch.steps, 1)
+    return taken, seconds
 
 
-def _measuring(recipe: Recipe, ready: Prepared) -> float:
-    """Seconds for which a run looks at validation and test images."""
-    part = some(ready.sets.test)
+def evaluating(recipe: Recipe, ready: Prepared) -> float:
+    """Seconds for which the networks of a run look at images, by what some of them take.
+
+    The student looks at the validation part after every epoch, at the training images that k-NN
+    and probes go by when those are watched, and at the test images at the end; the teacher at each
+    once. To fit a probe takes seconds that are not counted.
+    """
+    sets, pair = ready.sets, ready.pair
+    validation = 0 if sets.validation is None else len(sets.validation)
+    due = -(-recipe.epochs // recipe.watch_every)
+    bank = min(len(sets.train), BANK) if {"knn", "linear"} & set(recipe.watch) else 0
+    probed = len(sets.train) if {"knn", "linear"} & set(recipe.probes) else 0
+    each_epoch = validation + (len(sets.test) if recipe.watch_test else 0)
+    last = len(sets.test) * (2 if validation else 1) + probed  # that of the best epoch too
+    student = recipe.epochs * each_epoch + due * bank + last
+    teacher = validation + len(sets.test) + probed
+    taught = sum(_looking(each, sets) for each in tapped_of(pair.teacher))
+    return student * _looking(pair.student, sets) + teacher * taught
+
+
+def _looking(tapped: Tapped, sets: Sets) -> float:
+    """Seconds for which a network looks at one image."""
+    part = sets.test.take(drawn(sets.test, LOOKED_AT).to(sets.test.device))
+    listen(tapped, part.take(drawn(part, 1).to(part.device)), ("output",))  # what it does once
     began = time.perf_counter()
-    listen(ready.pair.student, part, ("output",))
-    each = (time.perf_counter() - began) / len(part)
-    validated = len(ready.sets.validation) if ready.sets.validation is not None else 0
-    watched = len(ready.sets.test) if recipe.watch_test else 0
-    return each * (recipe.epochs * (validated + watched) + 2 * len(ready.sets.test))
+    listen(tapped, part, ("output",))
+    return (time.perf_counter() - began) / len(part)
 
 
 def _left(recipe: Recipe, distiller: Distiller) -> int:
@@ -141,7 +181,7 @@ def _memory(label: str, device: torch.device, recipe: Recipe) -> Finding:
     if device.type == "cuda":
         there = float(torch.cuda.get_device_properties(device).total_memory)
     else:
-        there = held + room(device) / SHARE
+        there = held + free(device)
     text = f"{held / 2**30:.2f} GiB held at most, {there / 2**30:.1f} GiB there"
     if held > 0.9 * there:
         way = f"--microbatch {max(recipe.batch_size // 4, 1)} holds less at a time"
@@ -162,9 +202,16 @@ def examine_place(out: Path, needed: int, runs: int) -> Finding:
     return ok("disk", text)
 
 
-def examine_time(seconds: float, runs: int) -> Finding:
-    """How long it will take in all."""
-    return ok("time", f"about {duration(seconds)} for {runs} run{'s' * (runs > 1)}, one by one")
+def examine_time(costs: Sequence[Cost]) -> Finding:
+    """How long it will take in all, and with what."""
+    parts = {
+        "steps": sum(each.training for each in costs),
+        "evaluation": sum(each.evaluation for each in costs),
+        "beginning": sum(each.start for each in costs),
+    }
+    told = ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts.items())
+    runs = f"{len(costs)} run{'s' * (len(costs) > 1)}"
+    return ok("time", f"about {duration(sum(parts.values()))} for {runs}, one by one ({told})")
 
 
 def examine_versions(device: torch.device) -> Finding:

@@ -1,5 +1,6 @@
 """All checks of what was asked for, in the order in which they are worth knowing."""
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,19 +14,18 @@ from relatum.doctor.cost import (
     examine_place,
     examine_steps,
     examine_time,
-    examine_versions,
 )
 from relatum.doctor.finding import Finding, ok, problem
 from relatum.doctor.images import examine_brightness, examine_images
+from relatum.doctor.missing import StandIn, missing_teacher
 from relatum.doctor.teacher import examine_rest, examine_teacher
 from relatum.doctor.terms import Looked, examine_terms
 from relatum.recipes.recipe import Recipe
 from relatum.report.words import short
 from relatum.run.prepare import Prepared, prepare
-from relatum.run.sets import Sets, sets_of
-from relatum.run.several_teachers import networks_of
-from relatum.taps import Tapped
-from relatum.teachers import Teacher
+from relatum.run.run_teacher import networks_of, tapped_of
+from relatum.run.sets import sets_of
+from relatum.run.sizes import enlarged
 from relatum.types import Fault
 from relatum.weights import fingerprint
 
@@ -35,7 +35,7 @@ def examine(
 ) -> Iterator[Finding]:
     """Look at what some runs would do, without doing it; nothing is written.
 
-    Each method is built once, with the first of its seeds, and takes seven steps.
+    Each method is built once, with the first of its seeds, and takes some steps.
 
     Args:
         cells: what would be run.
@@ -43,50 +43,52 @@ def examine(
         device: on what.
         download: fetch the set if it is missing.
     """
-    yield examine_versions(device)
-    main = cells[-1].recipe
     try:
-        sets = sets_of(main, device, download)
+        sets = sets_of(cells[-1].recipe, device, download)
     except Fault as fault:
         yield problem("images", str(fault), "see relatum list datasets")
         return
     yield from examine_images(sets)
-    stands = stand_ins(cells, out)
-    seen: set[str] = set()
+    stands = {folder: StandIn(name) for folder, name in stand_ins(cells, out).items()}
+    if (missing := missing_teacher(cells, stands, sets, device)) is not None:
+        yield missing.finding
+        cells, stands = missing.cells, missing.stands
+    firsts = {cell.label: cell for cell in reversed(cells)}  # the first seed of each
+    first = next(cell.label for cell in cells if cell.label != TEACHER)
     costs: dict[str, Cost] = {}
-    for cell in cells:
-        if cell.label in seen:
-            continue
-        first = not seen - {TEACHER} and cell.label != TEACHER
-        seen.add(cell.label)
-        for found in _method(cell, device, download, stands.get(cell.folder), first):
+    for label in dict.fromkeys(cell.label for cell in cells):
+        cell = firsts[label]
+        stand_in = stands.get(cell.folder)
+        for found in _method(cell, device, download, stand_in, label == first):
             if isinstance(found, Cost):
-                costs[cell.label] = found
+                costs[label] = found
             else:
                 yield found
     known = [costs[cell.label] for cell in cells if cell.label in costs]
     if known:
-        yield examine_time(sum(each.seconds for each in known), len(known))
+        yield examine_time(known)
         yield examine_place(out, sum(each.disk for each in known), len(known))
 
 
 def _method(
-    cell: Cell, device: torch.device, download: bool, stand_in: str | None, first: bool
+    cell: Cell, device: torch.device, download: bool, stand_in: StandIn | None, first: bool
 ) -> Iterator[Finding | Cost]:
     """One method, and before the first of them its networks."""
     recipe = _looked_at(cell.recipe, stand_in)
+    began = time.perf_counter()
     try:
-        ready = prepare(recipe, device, download, stand_in)
+        ready = prepare(recipe, device, download, None if stand_in is None else stand_in.name)
     except Fault as fault:
         yield problem(cell.label, str(fault), "")
         return
+    start = time.perf_counter() - began
     before = [fingerprint(each) for each in networks_of(ready.pair.teacher)]
     if first:
-        yield from _networks(ready, ready.sets, stand_in)
+        yield from _networks(ready, recipe, stand_in)
     looked = Looked()
     try:
         yield from examine_terms(cell.label, recipe, ready, looked)
-        yield from examine_steps(cell.label, recipe, ready, looked.distillers)
+        yield from examine_steps(cell.label, recipe, ready, looked.distillers, start)
     except Fault as fault:
         yield problem(cell.label, str(fault), "")
         return
@@ -95,7 +97,7 @@ def _method(
         yield _unmoved(before == after)
 
 
-def _looked_at(recipe: Recipe, stand_in: str | None) -> Recipe:
+def _looked_at(recipe: Recipe, stand_in: StandIn | None) -> Recipe:
     """The recipe without what would take minutes, or write."""
     recipe = recipe.but(cache=None, speed="fast" if recipe.speed == "max" else recipe.speed)
     if stand_in is not None and recipe.anchors == "confident-per-class":
@@ -103,26 +105,28 @@ def _looked_at(recipe: Recipe, stand_in: str | None) -> Recipe:
     return recipe
 
 
-def _networks(ready: Prepared, sets: Sets, stand_in: str | None) -> Iterator[Finding]:
+def _networks(ready: Prepared, recipe: Recipe, stand_in: StandIn | None) -> Iterator[Finding]:
     """The two networks, before anything is learnt."""
-    pair = ready.pair
+    pair, sets = ready.pair, ready.sets
     taps = ", ".join(sorted(pair.student.taps)) or "none"
     parameters, _, macs = ready.cost()
     size = f"{parameters:,} parameters, {short(macs)} multiply-adds an image"
     yield ok("student", f"{pair.student_name}: {size}; taps {taps}")
+    for seen in enlarged(pair.student, tapped_of(pair.teacher), sets.shape):
+        yield ok("sizes", seen)
     yield examine_brightness("student", pair.student, sets)
     if pair.teacher is None:
         return
-    taps = ", ".join(sorted(pair.teacher.taps)) or "none"
+    taps = ", ".join(sorted(pair.teacher.tapped.taps)) or "none"
     yield ok("teacher", f"{pair.teacher_name}: taps {taps}")
-    if isinstance(pair.teacher, Teacher):
+    if pair.teacher.networks:
         yield examine_rest(pair)
-    if isinstance(pair.teacher.tapped, Tapped):
-        yield examine_brightness("teacher", pair.teacher.tapped, sets)
+    for network in pair.teacher.networks:
+        yield examine_brightness("teacher", network, sets)
     if stand_in is not None:
-        yield ok("teacher's accuracy", "it is trained first, so there is none yet")
+        yield ok("teacher's accuracy", stand_in.why)
     else:
-        yield from examine_teacher(pair, sets)
+        yield from examine_teacher(pair, sets, recipe.teacher)
 
 
 def _unmoved(same: bool) -> Finding:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from relatum.data import ImageSet
+from relatum.data import ImageSet, chosen
 from relatum.data.seeds import generator
 from relatum.doctor.finding import Finding, ok, problem, warning
 from relatum.run.sets import Sets
@@ -35,8 +35,7 @@ def examine_images(sets: Sets) -> Iterator[Finding]:
 
 def drawn(data: ImageSet, count: int = LOOKED_AT) -> Tensor:
     """Which images are looked at: so many, drawn by a fixed seed and in the order of the set."""
-    order = torch.randperm(len(data), generator=generator(0, "doctor"))
-    return order[:count].sort().values
+    return chosen.drawn(len(data), count, "doctor")
 
 
 def some(data: ImageSet) -> ImageSet:
@@ -82,7 +81,8 @@ def _classes(sets: Sets) -> Iterator[Finding]:
             way = "top-1 will speak of the frequent ones; relations are of the batch as it comes"
             yield warning(check, text, way)
         else:
-            yield ok(check, f"{least:,} to {most:,} images a class")
+            span = f"{least:,} to {most:,}" if least < most else f"{least:,}"
+            yield ok(check, f"{span} images a class")
 
 
 def _twice(sets: Sets) -> Finding:

@@ -8,17 +8,19 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from relatum.data import ImageSet
+from relatum.doctor.few import differs, guesses
 from relatum.doctor.finding import Finding, ok, problem, warning
 from relatum.doctor.images import drawn, some
 from relatum.evaluate import Collected
-from relatum.methods import Says
+from relatum.report.words import counted
 from relatum.run.hearing import listen
 from relatum.run.networks import Pair
+from relatum.run.run_teacher import RunTeacher, networks_of
 from relatum.run.sets import Sets
-from relatum.run.several_teachers import SeveralTeachers
-from relatum.run.table_teacher import TableTeacher
+from relatum.run.trained import PRETRAINED, input_from, weights_of
 from relatum.taps import Tapped
-from relatum.teachers import Teacher
+from relatum.teacher_names import teachers_there
+from relatum.weights import about_weights
 
 Normalisations = Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]]
 """Mean and deviation, by what they are called."""
@@ -39,33 +41,49 @@ ALIKE = 0.999
 """Mean cosine of two images' embeddings from which on a teacher tells none apart."""
 
 
-def examine_teacher(pair: Pair, sets: Sets) -> Iterator[Finding]:
+def examine_teacher(pair: Pair, sets: Sets, named: str | None = None) -> Iterator[Finding]:
     """The checks of a teacher that is a network, or a table; of several, each by itself.
 
     What may be changed for what they find is found on images that nothing is reported of: those
     of the validation part, and where there is none, of the training part.
+
+    Args:
+        pair: the networks.
+        sets: the images.
+        named: as the recipe names the teacher: where its file says how its images are normalised,
+            no other way is tried.
     """
-    teacher, classes = pair.teacher, pair.setting.classes
-    if isinstance(teacher, SeveralTeachers):
-        for each in teacher.members:
-            yield from _examine(each.teacher, each.known.name, each.known.says, classes, sets)
-    elif teacher is not None:
-        yield from _examine(teacher, pair.teacher_name, pair.setting.teacher_says, classes, sets)
+    if pair.teacher is None:
+        return
+    teachers = [each.teacher for each in pair.teacher.members] or [pair.teacher]
+    texts = [each.text for each in teachers_there(named)] if named else [""] * len(teachers)
+    for text, each in zip(texts, teachers, strict=True):
+        yield from _examine(each, recorded(text), pair.setting.classes, sets)
+
+
+def recorded(text: str) -> bool:
+    """Whether what a text names says itself how its images are to be normalised."""
+    if text.endswith(PRETRAINED):
+        return True
+    weights = weights_of(text) if text else None
+    if weights is None or weights.suffix != ".safetensors":
+        return False
+    return input_from(about_weights(weights), weights) is not None
 
 
 def _examine(
-    teacher: Teacher | TableTeacher, name: str, says: Says | None, classes: int | None, sets: Sets
+    teacher: RunTeacher, known: bool, classes: int | None, sets: Sets
 ) -> Iterator[Finding]:
-    """The checks of one of them."""
+    """The checks of one of them, whose normalisation may be known."""
+    name, says = teacher.known.name, teacher.known.says
     whole = sets.train if sets.validation is None else sets.validation
     part = "training" if sets.validation is None else "validation"
     said = _said(teacher, whole)
     labels, count = said.labels, len(said.indices)
     logits = said.values.get("output") if says == "logits" else None
-    if isinstance(teacher, TableTeacher):
-        for zeros in teacher.zeros:
-            way = "mend the table, or take those images out"
-            yield warning("teacher's table", f"{name}: {zeros}", way)
+    for doubt in teacher.doubts:
+        way = "mend the table, or take those images out"
+        yield warning("teacher's table", f"{name}: {doubt}", way)
     if "embedding" in said.values:
         yield _spread(said.values["embedding"].float())
     if logits is None or labels is None or classes is None or logits.shape[1:] != (classes,):
@@ -77,31 +95,38 @@ def _examine(
             " it cannot be looked at",
         )
         return
-    right = _right(logits, labels)
-    chance = _chance(labels)
+    hits = _hits(logits, labels)
+    right, chance = float(hits.float().mean()), _chance(labels)
     text = f"{name}: {right:.1%} of {count} {part} images, chance is {chance:.1%}"
     better: dict[str, float] = {}
-    if isinstance(teacher, Teacher):
+    if teacher.networks and not known and right + MUCH <= 1:
         ways = {"the set's own mean and deviation": (sets.input.mean, sets.input.std)}
-        better |= _others(teacher.tapped, some(whole), right, {**ways, **NORMALISATIONS})
+        better |= _others(teacher.networks[0], some(whole), hits, {**ways, **NORMALISATIONS})
     better |= _permuted(logits, labels, sets.classes)
-    yield _judged(text, right, chance, count, better)
+    yield _judged(text, right, chance, count, better, known=known)
 
 
-def _said(teacher: Teacher | TableTeacher, whole: ImageSet) -> Collected:
+def _said(teacher: RunTeacher, whole: ImageSet) -> Collected:
     """What it says of some images of a part, of which a table knows rows alone."""
     on = ("output", *(("embedding",) * ("embedding" in teacher.tapped.taps)))
-    if isinstance(teacher, TableTeacher):
-        return teacher.about(whole, on, drawn(whole))
-    return listen(teacher.tapped, some(whole), on)
+    return teacher.about(whole, on, drawn(whole))
 
 
 def examine_rest(pair: Pair) -> Finding:
     """Whether the teacher can move: a gradient, a mode in which its statistics would."""
-    assert isinstance(pair.teacher, Teacher)
-    network = pair.teacher.network
-    learning = [name for name, each in network.named_parameters() if each.requires_grad]
-    awake = [name or "itself" for name, each in network.named_modules() if each.training]
+    networks = networks_of(pair.teacher)
+    learning = [
+        name
+        for network in networks
+        for name, each in network.named_parameters()
+        if each.requires_grad
+    ]
+    awake = [
+        name or "itself"
+        for network in networks
+        for name, each in network.named_modules()
+        if each.training
+    ]
     if learning or awake:
         what = f"{len(learning)} parameters learn, {len(awake)} modules are in training mode"
         return problem("teacher at rest", f"{what} ({(learning + awake)[0]})", "freeze it")
@@ -109,23 +134,23 @@ def examine_rest(pair: Pair) -> Finding:
 
 
 def _judged(
-    text: str, right: float, chance: float, count: int, better: dict[str, float]
+    text: str, right: float, chance: float, count: int, better: dict[str, float], *, known: bool
 ) -> Finding:
     """What to think of a teacher that is right so often, and would be more often otherwise."""
-    spread = (chance * (1 - chance) / count) ** 0.5
-    guesses = right < chance + 3 * spread
+    check, guessing = "teacher's accuracy", guesses(right, chance, count)
     if better:
         best = max(better, key=better.__getitem__)
         way = f"with {best} it would be {better[best]:.1%}: see which it was trained with"
-        return (problem if guesses else warning)("teacher's accuracy", text, way)
-    if guesses:
-        way = (
-            "it guesses: see that these are its weights, that its classes are this set's, and that"
-            " its images are normalised and sized as when it was trained; none of the usual"
-            " normalisations helps"
-        )
-        return problem("teacher's accuracy", text, way)
-    return ok("teacher's accuracy", text)
+        return (problem if guessing else warning)(check, text, way)
+    weights = "see that these are its weights, that its classes are this set's"
+    seen = "that its images are normalised and sized as when it was trained"
+    if guessing:
+        tried = "they are as its file says" if known else "none of the usual normalisations helps"
+        return problem(check, text, f"it guesses: {weights}, and {seen}; {tried}")
+    if guessing is None:
+        told = f"{text}; {counted(count, 'image')} cannot tell whether it guesses"
+        return warning(check, told, f"{weights}, and {seen}; more labelled images would tell")
+    return ok(check, text)
 
 
 def _spread(embedding: Tensor) -> Finding:
@@ -147,8 +172,9 @@ def _spread(embedding: Tensor) -> Finding:
     return ok(check, text)
 
 
-def _right(logits: Tensor, labels: Tensor) -> float:
-    return float((logits.argmax(1) == labels.to(logits.device)).float().mean())
+def _hits(logits: Tensor, labels: Tensor) -> Tensor:
+    """About which of the images it is right."""
+    return (logits.argmax(1) == labels.to(logits.device)).cpu()
 
 
 def _chance(labels: Tensor) -> float:
@@ -156,8 +182,8 @@ def _chance(labels: Tensor) -> float:
     return float(labels.bincount().max()) / len(labels)
 
 
-def _others(tapped: Tapped, data: ImageSet, right: float, ways: Normalisations) -> dict[str, float]:
-    """Other normalisations with which more would be right, and how much that would be."""
+def _others(tapped: Tapped, data: ImageSet, hits: Tensor, ways: Normalisations) -> dict[str, float]:
+    """Other normalisations with which more are right, and how much that is."""
     found: dict[str, float] = {}
     for name, (mean, std) in ways.items():
         if len(mean) not in (1, data.shape[0]):
@@ -165,8 +191,16 @@ def _others(tapped: Tapped, data: ImageSet, right: float, ways: Normalisations) 
         with _normalised(tapped, mean, std):
             said = listen(tapped, data, ("output",))
         assert said.labels is not None
-        found[name] = _right(said.values["output"], said.labels)
-    return {name: share for name, share in found.items() if share > right + MUCH}
+        other = _hits(said.values["output"], said.labels)
+        if _better(other, hits, MUCH):
+            found[name] = float(other.float().mean())
+    return found
+
+
+def _better(other: Tensor, hits: Tensor, much: float) -> bool:
+    """Whether another way is right about more of the same images, and not by chance."""
+    gained, lost = int((other & ~hits).sum()), int((hits & ~other).sum())
+    return gained - lost > much * len(hits) and differs(gained, lost)
 
 
 @contextmanager
@@ -197,11 +231,11 @@ def _permuted(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> dict[
     rows, columns = linear_sum_assignment(-table.numpy())
     order = torch.empty(count, dtype=torch.long)
     order[torch.from_numpy(rows)] = torch.from_numpy(columns)
-    right = float((said[judged] == labels[judged]).float().mean())
-    found = float((order[said[judged]] == labels[judged]).float().mean())
+    hits, other = said[judged] == labels[judged], order[said[judged]] == labels[judged]
     moved = [each for each in range(count) if order[each] != each]
-    if not moved or found <= right + 3 * MUCH:
+    if not moved or not _better(other, hits, 3 * MUCH):
         return {}
+    found = float(other.float().mean())
     first = moved[0]
     example = f"its {classes[first]} is this set's {classes[int(order[first])]}"
     return {f"its classes in another order ({example})": found}

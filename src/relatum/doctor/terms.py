@@ -163,7 +163,8 @@ def _batches(label: str, recipe: Recipe, ready: Prepared) -> Iterator[Finding]:
         yield warning(check, text, "leave it out: --set drop_last=true")
     else:
         left = f"; {last} samples an epoch are left out" if last and recipe.drop_last else ""
-        yield ok(check, f"{size} samples, {len(ready.batches)} steps an epoch{left}")
+        steps = len(ready.batches)
+        yield ok(check, f"{size} samples, {steps} step{'s' * (steps > 1)} an epoch{left}")
 
 
 def _sizes(on: tuple[str, ...], ready: Prepared) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-BEST, PICTURE = "best", "tune.png"
+BEST, FINAL, PICTURE = "best", "final", "tune.png"
 ENOUGH = 8
 """Finished trials from which on it is said which of the things that were searched mattered."""
 SHOWN = 5

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from relatum.grammar import own_loss, parse
 from relatum.methods import METHODS, TASK
-from relatum.methods.options import options_of
+from relatum.methods.options import Option, options_of
 from relatum.recipes.recipe import Recipe
 from relatum.spelling import Part, plain, written
 from relatum.types import Fault
@@ -170,13 +170,18 @@ def _is_whole(name: str, recipe: Recipe) -> bool:
         if recipe.balance is not None:
             raise Fault(f"--search {name}: balance finds the weights; leave one of them out")
         return False
-    loss = METHODS[part.name].loss if part.name in METHODS else own_loss(part.name)
-    there = {} if part.name == TASK else options_of(loss)
+    there = _options(part.name)
     if option not in there:
         near = get_close_matches(option, [*there, "weight"], n=1, cutoff=0)[0]
         has = ", ".join(["weight", *there])
         raise Fault(f"--search {name}: {term} has {has}; the nearest is {near!r}")
-    return int in there[option] and float not in there[option]
+    return int in there[option].kinds and float not in there[option].kinds
+
+
+def _options(name: str) -> Mapping[str, Option]:
+    if name == TASK:
+        return {}
+    return METHODS[name].options if name in METHODS else options_of(own_loss(name))
 
 
 def _is_whole_field(name: str) -> bool:

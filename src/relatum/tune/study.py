@@ -62,7 +62,13 @@ Say = Callable[["FrozenTrial", "Study"], None]
 
 
 def search(
-    wanted: Search, out: Path, pool: Pool, stop: Stop, say: Say, workers: int = 1
+    wanted: Search,
+    out: Path,
+    pool: Pool,
+    stop: Stop,
+    say: Say,
+    workers: int = 1,
+    begun: Callable[[], None] = lambda: None,
 ) -> "Study":
     """Try settings until there are as many trials as wanted; finished ones are never lost.
 
@@ -75,6 +81,7 @@ def search(
         stop: asked meanwhile.
         say: told of every trial that ended.
         workers: how many trials run at once.
+        begun: told when nothing forbids the search any more, before its first trial.
 
     Raises:
         Fault: the database is of another search, or trials cannot be run.
@@ -82,6 +89,7 @@ def search(
     """
     address = wanted.storage or address_of(out)
     study = _study(wanted, out, address, workers)
+    begun()
     for trial in _running(study, out):
         _again(study, trial.number, trial._trial_id, "the search ended before it did")
     return _Searching(wanted, out, pool, stop, say, study, address).go()
@@ -101,6 +109,11 @@ def address_of(out: Path) -> str:
     if make_url(address).database != path:
         raise Fault(f"{path}: the address of a database cannot have ? or %; choose another --out")
     return address
+
+
+def name_of(out: Path) -> str:
+    """What a search is called in its database."""
+    return out.resolve().name
 
 
 def finished(study: "Study") -> "list[FrozenTrial]":
@@ -218,7 +231,7 @@ def _study(wanted: Search, out: Path, address: str, workers: int) -> "Study":
     out.mkdir(parents=True, exist_ok=True)
     storage = opened(address)
     study: Study = package.create_study(
-        study_name=out.resolve().name,
+        study_name=name_of(out),
         storage=storage,
         direction=wanted.direction,
         load_if_exists=True,
