@@ -17,12 +17,27 @@ def test_tokens_are_laid_out_as_they_lie_in_the_image() -> None:
             torch.testing.assert_close(maps[:, :, row, column], TOKENS[:, 1 + 3 * row + column])
 
 
+class Seen(nn.Module):
+    """A view as a part of a network that is written into a file."""
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return View("map", prefix=1, grid=(2, 3))(tokens)
+
+
+def test_any_number_of_images_is_traced() -> None:
+    """An exported vision transformer is not for the number of images that it was traced with."""
+    free = {"tokens": {0: torch.export.Dim("batch", min=1)}}
+    traced = torch.export.export(Seen(), (TOKENS,), dynamic_shapes=free).module()
+    assert traced(torch.cat([TOKENS, TOKENS, TOKENS])).shape == (6, 3, 2, 3)
+
+
 def test_the_other_views() -> None:
     torch.testing.assert_close(View("tokens", prefix=1)(TOKENS), TOKENS[:, 1:])
     torch.testing.assert_close(View("class token", prefix=1)(TOKENS), TOKENS[:, 0])
     torch.testing.assert_close(View("mean token", prefix=1)(TOKENS), TOKENS[:, 1:].mean(1))
     last = torch.rand(2, 4, 5, 3)
     torch.testing.assert_close(View("map of channels last")(last)[:, 1], last[..., 1])
+    torch.testing.assert_close(View("mean of map")(last), last.flatten(2).mean(2))
     assert View()(TOKENS) is TOKENS
 
 
@@ -32,6 +47,7 @@ def test_the_other_views() -> None:
         (View("map", prefix=1), TOKENS, "6 tokens behind a prefix of 1 make no grid of 2 by 2"),
         (View("map"), torch.rand(2, 3), r"wants tokens .* got a tensor of \(2, 3\)"),
         (View("map of channels last"), TOKENS, "wants a map"),
+        (View("mean of map"), TOKENS, "wants a map"),
     ],
 )
 def test_what_cannot_be_laid_out(view: View, value: torch.Tensor, message: str) -> None:

@@ -55,6 +55,8 @@ class TeacherRecord(BaseModel):
     name: str
     weights_sha256: str
     parameters: int
+    macs: int = 0
+    """Multiply-accumulates an image at its own size; 0 where nobody counted, and of a table."""
     metrics: dict[str, float]
     """On the same test images as the student: measured now, or by the run that trained it."""
     share: float = 1.0
@@ -105,6 +107,11 @@ class Record(BaseModel):
     def steps(self) -> int:
         """Updates in all."""
         return sum(row.steps for row in self.rows)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether labels were there, and allowed to be used for training."""
+        return self.recipe.labels and bool(self.classes)
 
     def save(self, folder: Path) -> None:
         """Write it into a run's folder."""

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from relatum.types import Fault
 
-Kind = Literal["as it is", "map", "map of channels last", "tokens", "class token", "mean token"]
+Kind = Literal[
+    "as it is", "map", "map of channels last", "tokens", "class token", "mean token", "mean of map"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class View:
     Attributes:
         kind: ``"map"`` makes a map of patch tokens; ``"map of channels last"`` puts the channels
             first; ``"tokens"`` are the patch tokens alone, ``"class token"`` is the first token,
-            ``"mean token"`` the mean of the patch tokens.
+            ``"mean token"`` the mean of the patch tokens, ``"mean of map"`` that of a map's pixels.
         prefix: how many tokens stand before those of the patches: class token and registers.
         grid: rows and columns of patches; ``None`` for as many of both.
         item: which entry of a tuple is read, where a module returns one.
@@ -62,6 +64,9 @@ class View:
         if self.kind == "map of channels last":
             _check(value, 4, "a map (batch, height, width, channel)")
             return value.permute(0, 3, 1, 2)
+        if self.kind == "mean of map":
+            _check(value, 4, "a map (batch, channel, height, width)")
+            return value.mean((2, 3))
         _check(value, 3, "tokens (batch, token, channel)")
         if self.kind == "class token":
             return value[:, 0]
@@ -76,7 +81,8 @@ class View:
                 f"{patches.shape[1]} tokens behind a prefix of {self.prefix} make no grid of"
                 f" {rows} by {columns}; name the grid: View('map', prefix=…, grid=(rows, columns))"
             )
-        return patches.transpose(1, 2).reshape(len(patches), -1, rows, columns)
+        # by shape: len() makes a plain number of it, and an exported file takes that number alone
+        return patches.transpose(1, 2).reshape(patches.shape[0], -1, rows, columns)
 
 
 def _check(value: Tensor, axes: int, wanted: str) -> None:

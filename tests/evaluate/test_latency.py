@@ -54,20 +54,24 @@ class Seen(nn.Module):
 
 def test_networks_at_rest_and_other_functions() -> None:
     network, other = Seen(), list[torch.Size]()
-    shapes = {"network": (1, 4, 4), "file": (3, 2, 2)}
+    shapes = {"network": (1, 4, 4), "file": (3, 2, 2), "of one": (1, 2, 2)}
     found = latency(
         {"network": network},
         shapes,
         CPU,
         batches=(1, 6),
         seconds=0.01,
-        others={"file": lambda images: other.append(images.shape)},
+        others={
+            "file": lambda images: lambda: other.append(images.shape),
+            "of one": lambda images: (lambda: None) if len(images) == 1 else None,
+        },
     )
     assert network.batches == {1, 6}
     assert not network.train_seen
     assert network.training
     assert set(other) == {(1, 3, 2, 2), (6, 3, 2, 2)}
-    for name in shapes:
+    assert [each.batch for each in found["of one"]] == [1]
+    for name in {*shapes} - {"of one"}:
         assert [each.batch for each in found[name]] == [1, 6]
         assert all(0 < each.median <= each.p90 and each.device == "cpu" for each in found[name])
 

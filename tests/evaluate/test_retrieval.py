@@ -136,9 +136,3 @@ def test_neither_scale_nor_rotation_matters_and_order_neither() -> None:
 def test_what_cannot_be_ranked_is_refused(change, says: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(Fault, match=says):
         retrieval(*change(*clouds(20)))
-
-
-def test_evenly_spread() -> None:
-    assert ranking.evenly(7, 10).tolist() == list(range(7))
-    assert ranking.evenly(100, 5).tolist() == [0, 20, 40, 60, 80]
-    assert ranking.evenly(5, 0).tolist() == []

@@ -26,6 +26,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             "unlabelled": lambda: small.but(teacher=teacher, labels=False, epochs=0),
             "adopted": lambda: small.but(teacher=teacher, method="simkd", epochs=0),
             "timm": lambda: SHORT.but(student="timm/test_efficientnet", epochs=0),
+            "timm, unlabelled": lambda: small.but(
+                student="timm/test_efficientnet", teacher=teacher, labels=False, epochs=0
+            ),
         }[name]()
 
     def found(name: str) -> Path:

@@ -1,5 +1,6 @@
 """Every format: read again without relatum where that is what it is for, and compared."""
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Callable
@@ -42,6 +43,7 @@ def test_onnx_by_its_own_runtime(runs: Runs, tmp_path: Path) -> None:
     about = session.get_modelmeta().custom_metadata_map
     assert about["mean"] == "0.3055"
     assert about["input"] == "float"
+    assert list(FORMATS["onnx"].of(tmp_path / "student.onnx")) == [manifest.weights_sha256]
     for count in (1, 5):
         seen = images(count, (1, 8, 8))
         with torch.no_grad():
@@ -118,6 +120,7 @@ def test_a_folder_that_timm_loads(runs: Runs, tmp_path: Path) -> None:
     assert torch.equal(bare.eval()(seen), network(seen))
     config = json.loads((tmp_path / "timm" / "config.json").read_text())
     assert "license" not in config["pretrained_cfg"]
+    assert list(FORMATS["timm"].of(tmp_path / "timm")) == [manifest.weights_sha256]
     size = sum(each.stat().st_size for each in (tmp_path / "timm").iterdir())
     assert manifest.files["timm"].bytes == size
     export(Graph(source), ["timm"], tmp_path, count=5)  # an earlier folder is replaced
@@ -212,7 +215,7 @@ def test_a_file_that_says_something_else_is_not_kept(
         runs = real.opened(graph, path)
         return lambda images: tuple(1.001 * each for each in runs(images))
 
-    monkeypatch.setitem(FORMATS, "pt2", type(real)(real.file, real.save, off))
+    monkeypatch.setitem(FORMATS, "pt2", replace(real, opened=off))
     with pytest.raises(Fault, match=r"differ from the student's by 0\.001.*not kept"):
         export(Graph(source), ["pt2"], tmp_path, count=8)
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
@@ -234,13 +237,56 @@ def test_somebody_elses_file_stays(tmp_path: Path) -> None:
     assert (tmp_path / "student.pt2").read_text() == "mine"
 
 
+def test_the_weights_themselves_stay(runs: Runs) -> None:
+    """They say of themselves what an export leaves out, as where the images lie."""
+    run = runs("taught")
+    before = (run / "student.safetensors").read_bytes()
+    with pytest.raises(Fault, match="is what is to be exported: choose another --out"):
+        export(Graph(source_of(str(run))), ["safetensors"], run, count=8)
+    assert (run / "student.safetensors").read_bytes() == before
+
+
 def test_other_weights_begin_another_list(tmp_path: Path) -> None:
-    """What was exported of a student that is no more is not told of as this one's."""
+    """What was exported of a student that is no more is not told of as this one's, nor in its way:
+    it stays until it is exported again."""
     weights, folder = tmp_path / "student.safetensors", tmp_path / "export"
-    export(Graph(replace(autoencoder(), weights=weights)), ["pt2"], folder, count=8)
+    first = export(Graph(replace(autoencoder(), weights=weights)), ["pt2"], folder, count=8)
     again = replace(autoencoder(), weights=weights)
     manifest = export(Graph(again), ["safetensors"], folder, count=8)
     assert set(manifest.files) == {"student.safetensors"}
+    assert manifest.earlier == {"student.pt2": first.files["student.pt2"].sha256}
+    manifest = export(Graph(again), ["pt2"], folder, count=8)
+    assert set(manifest.files) == {"student.pt2", "student.safetensors"}
+    assert manifest.earlier == {}
+
+
+def test_what_a_user_changed_stays(tmp_path: Path) -> None:
+    """A file that was put in the place of an exported one, of these weights or of earlier ones."""
+    weights, folder = tmp_path / "student.safetensors", tmp_path / "export"
+    source = replace(autoencoder(), weights=weights)
+    export(Graph(source), ["pt2"], folder, count=8)
+    (folder / "student.pt2").write_text("quantized")
+    for now in (source, replace(autoencoder(), weights=weights)):
+        with pytest.raises(Fault, match=r"was changed since it was exported.*another --out"):
+            export(Graph(now), ["pt2"], folder, count=8)
+        export(Graph(now), ["safetensors"], folder, count=8)
+    assert (folder / "student.pt2").read_text() == "quantized"
+
+
+def test_a_list_that_is_lost_is_no_obstacle(tmp_path: Path) -> None:
+    """Deleted because it was damaged: files that say they are of the same weights are replaced."""
+    source, names = autoencoder(), ["safetensors", "pt2"]
+    before = export(Graph(source), names, tmp_path, count=5)
+    for file, told in before.files.items():
+        assert told.sha256 == hashlib.sha256((tmp_path / file).read_bytes()).hexdigest()
+    (tmp_path / "export.json").unlink()
+    assert set(export(Graph(source), names, tmp_path, count=5).files) == set(before.files)
+    (tmp_path / "export.json").unlink()
+    with torch.no_grad():
+        next(source.tapped.network.parameters()).add_(1)
+    for each in names:
+        with pytest.raises(Fault, match="is no export of this student"):
+            export(Graph(source), [each], tmp_path, count=5)
 
 
 def test_another_students_export_stays(tmp_path: Path) -> None:

@@ -9,10 +9,17 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+from relatum.datasets.picture import picture
+from relatum.evaluate import reached
 from relatum.export import Graph, export, source_of
 from relatum.export.card import OWNED, Licences, card, known_licence, write_card
+from relatum.export.card_code import how_to_use
+from relatum.export.graph import Entering
 from relatum.export.job import about
 from relatum.export.push import send, stage, token_of
 from relatum.types import Fault
@@ -28,7 +35,12 @@ def blocks(text: str) -> list[str]:
 def test_the_card_is_what_the_hub_reads(runs: Runs) -> None:
     """Read by the hub's own library: licence, tags, and the result with its number of seeds."""
     source = source_of(str(runs("taught")))
+    assert source.record is not None
+    bare = source.record.model_copy(update={"classes": ()})
+    assert "labels not used" in card(replace(source, record=bare), None, Licences())
     text = card(source, None, Licences("mit", "cc-by-nc-4.0"))
+    assert "labels used" in text
+    assert "\n- agreement %: how often it puts the same class first as the teacher.\n" in text
     read = hub.ModelCard(text)
     assert read.data.license == "mit"
     assert {"relatum", "knowledge-distillation", "rrkd"} <= set(read.data.tags)
@@ -84,11 +96,112 @@ def test_what_is_staged(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert str(runs("teacher").parent.parent).encode() not in file.read_bytes(), file
 
 
+def used(text: str, photo: Path) -> Iterator[dict[str, Any]]:
+    """What each block of a card leaves behind, for a photograph where it says to put one's own."""
+    for code in blocks(text):
+        begin, found, _ = code.partition("Image.new(")
+        line = code[len(begin) :].partition("\n")[0]
+        own = line.partition("# yours: ")[2].replace("photo.jpg", str(photo))
+        held: dict[str, Any] = {}
+        exec(compile(code.replace(line, own) if found else code, "README.md", "exec"), held)
+        yield held
+
+
+@pytest.mark.parametrize(("entering", "to"), [("normalised", "onnx"), ("uint8", "pt2")])
+def test_its_code_sees_a_photograph_as_training_did(
+    runs: Runs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    entering: Entering,
+    to: str,
+) -> None:
+    """From a file of another size to the class that the student itself gives it."""
+    if to == "onnx":
+        pytest.importorskip("onnxscript")
+    source, photo = source_of(str(runs("taught"))), tmp_path / "photo.png"
+    wave = 120 + 100 * np.sin(np.arange(60 * 43).reshape(60, 43) / 77)
+    Image.fromarray(wave.astype(np.uint8)).save(photo)
+    with torch.no_grad():
+        wanted = source.tapped(picture(photo, 8)[None, :1] / 255).output
+    manifest = export(Graph(source, entering), [to], tmp_path, count=5)
+    monkeypatch.chdir(tmp_path)
+    (held,) = used(how_to_use(source, manifest), photo)
+    assert torch.allclose(torch.as_tensor(held["logits"]), wanted, atol=1e-5)
+    assert capsys.readouterr().out.split() == [source.classes[wanted[0].argmax()]]
+
+
+def test_its_code_takes_what_a_file_takes(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images of any size, so many at a time."""
+    source = source_of(str(runs("taught")))
+    graph = Graph(source, "uint8", "both", resized=True, batch=3)
+    manifest = export(graph, ["pt2"], tmp_path, count=5)
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (31, 20), 90).save("photo.png")
+    (held,) = used(how_to_use(source, manifest), Path("photo.png"))
+    assert held["images"].shape == (3, 1, 20, 31)
+    assert held["logits"].shape == (3, 10)
+    blank = source.tapped.read(torch.zeros(3, 1, 8, 8)).taps["embedding"]
+    assert isinstance(blank, torch.Tensor)
+    assert held["embedding"].shape == blank.shape
+
+
+@pytest.mark.parametrize("name", ["unlabelled", "timm, unlabelled"])
+def test_its_code_reads_what_was_taught(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Where nothing taught a classifier, every block ends in the embedding."""
+    source = source_of(str(runs(name)))
+    formats = ["safetensors", "pt2"]
+    if name.startswith("timm"):
+        pytest.importorskip("timm")
+        formats = ["timm"]
+    manifest = export(Graph(source), formats, tmp_path, count=5)
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (8, 8), 90).save("photo.png")
+    with torch.no_grad():
+        wanted = source.tapped(torch.full((1, 1, 8, 8), 90 / 255)).taps["embedding"]
+        blank = source.tapped.read(torch.zeros(2, 1, 8, 8)).taps["embedding"]
+    assert isinstance(wanted, torch.Tensor)
+    assert isinstance(blank, torch.Tensor)
+    every = list(used(how_to_use(source, manifest), Path("photo.png")))
+    assert len(every) == len(formats)
+    for held in every:
+        found = held["embedding"]
+        assert torch.allclose(found, wanted if len(found) == 1 else blank, atol=1e-5)
+        assert "logits" not in held
+
+
+def test_where_nothing_was_taught_but_maps(runs: Runs) -> None:
+    """As by SP without labels, where a layer that never learnt makes the embedding of the map."""
+    source = source_of(str(runs("unlabelled")))
+    assert source.record is not None
+    inside = next(iter(reached(source.tapped, source.shape)))
+    record = source.record.model_copy(update={"idle": (*source.record.idle, inside)})
+    source = replace(source, record=record)
+    text = card(source, None, Licences())
+    assert "A network to train further: its feature maps were taught" in text
+    assert hub.ModelCard(text).data.pipeline_tag is None
+    assert "embedding =" not in text
+    assert "A network that embeds images" not in text
+
+
 def test_stale_exports_are_not_sent(runs: Runs, tmp_path: Path) -> None:
     export(Graph(source_of(str(runs("teacher")))), ["safetensors"], tmp_path / "export", count=5)
     source = source_of(str(runs("taught")))
     with pytest.raises(Fault, match="exported from other weights"):
         stage(source, tmp_path / "export", tmp_path / "staged", Licences())
+
+
+def test_what_was_changed_is_not_sent(runs: Runs, tmp_path: Path) -> None:
+    """What ``export.json`` says of a file was said of another."""
+    source, folder = source_of(str(runs("taught"))), tmp_path / "export"
+    export(Graph(source), ["safetensors"], folder, count=5)
+    (folder / "student.safetensors").write_bytes(b"other")
+    with pytest.raises(Fault, match="was changed since it was exported"):
+        stage(source, folder, tmp_path / "staged", Licences())
 
 
 @pytest.mark.parametrize("name", ["../../secret.txt", "secret.txt"])

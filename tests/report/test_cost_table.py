@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from relatum.cost_file import NAME, Costs, Measured
 from relatum.evaluate.latency import Timing
-from relatum.report.cost_table import NAME, Costs, Measured, columns_of, cost_table
+from relatum.report.cost_table import columns_of, cost_table
 from relatum.types import Fault
-from tests.report.conftest import make_record
+from tests.report.conftest import make_record, teacher
 
 
 def timing(batch: int, median: float) -> Timing:
@@ -30,14 +31,15 @@ MEASURED = Measured(
 
 def test_networks_side_by_side() -> None:
     columns = columns_of(MEASURED.networks)
-    assert [column.heading for column in columns] == ["", "student", "teacher"]
+    headings = [column.heading for column in columns]
+    assert headings == ["", "student", "teacher", "teacher ÷ student"]
     rows = list(zip(*(column.cells for column in columns), strict=True))
     assert rows == [
-        ("network", "small", "large"),
-        ("parameters", "12.3 k", "155 k"),
-        ("multiply-adds an image", "400 k", "9 M"),
-        ("file", "50 kB", ""),
-        ("ms (p90), batch of 1, cpu", "0.50 (1.00)", "4.25 (8.50)"),
+        ("network", "small", "large", ""),
+        ("parameters", "12.3 k", "155 k", "12.6"),
+        ("multiply-adds an image", "400 k", "9 M", "22.5"),
+        ("file", "50 kB", "", ""),
+        ("ms (p90), batch of 1, cpu", "0.50 (1.00)", "4.25 (8.50)", "8.5"),
     ]
 
 
@@ -45,7 +47,7 @@ def test_what_was_measured_goes_before_what_records_say(tmp_path: Path) -> None:
     runs = [(tmp_path, make_record("sp"))]
     before = cost_table(runs)
     assert "155 k" in before  # the teacher's size, of the record
-    assert "report --latency" in before
+    assert "report FOLDER --latency" in before
     assert "9 M" not in before
     MEASURED.save(tmp_path)
     after = cost_table(runs)
@@ -53,6 +55,20 @@ def test_what_was_measured_goes_before_what_records_say(tmp_path: Path) -> None:
     assert "4.25 (8.50)" in after
     assert "cpu, 2 threads" in after
     assert after.index("teacher") < after.index("student")
+
+
+def test_what_is_known_of_a_teacher_that_lies_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    known = teacher().model_copy(update={"macs": 9_000_000})
+    record = make_record("sp", changes={"teacher": str(tmp_path / "run")}, teacher=known)
+    told = cost_table([(tmp_path, record)])
+    assert "<td>9 M</td>" in told
+    assert "<td>22.5</td>" in told
+    assert ">file<" not in told
+    (tmp_path / "run" / "student.safetensors").write_bytes(b"x" * 620_000)
+    assert "<td>620 kB</td>" in cost_table([(tmp_path, record)])
+    file = make_record("sp", changes={"teacher": f"own.py:make@{tmp_path}/run"}, teacher=known)
+    assert "<td>620 kB</td>" in cost_table([(tmp_path, file)])
 
 
 def test_the_file_is_weighed(tmp_path: Path) -> None:

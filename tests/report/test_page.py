@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from relatum.record import Record
+from relatum.report.meanings import MEANINGS, meanings
 from relatum.report.page import write_report
 from relatum.report.provenance import AGAIN
+from relatum.report.table import METRICS, summarise
 from relatum.types import Fault
 
 Make = Callable[..., Record]
@@ -67,6 +69,12 @@ def test_an_experiment(report: Path, page: Outline) -> None:
     assert "sp: no validation part, so the last epoch is the one" in page.text
     assert AGAIN.format("none/seed-0/recipe.json") in page.text
     assert report.stat().st_size < 3_000_000
+
+
+def test_every_column_is_explained(make: Make) -> None:
+    assert set(MEANINGS) == {each.name for each in METRICS}
+    told = meanings(summarise([make("sp", metrics={"gap_cosine": 0.2})]))
+    assert [each.partition(":")[0] for each in told] == ["top-1 %", "relation gap ↓"]
 
 
 def test_the_page_asks_nobody(report: Path, page: Outline) -> None:

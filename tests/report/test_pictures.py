@@ -42,6 +42,13 @@ def test_nothing_measured_is_no_picture(make: Make) -> None:
     assert differences(summary) is None
 
 
+def test_one_network_is_no_picture(make: Make) -> None:
+    """As without labels, where the teacher has nothing that its student is measured by."""
+    summary = summarise([make("sp", top1=None, metrics={"neighbours": 30.0})])
+    assert len(summary.lines) == 2
+    assert size_and_quality(summary) is None
+
+
 def test_differences_are_told_in_words(make: Make) -> None:
     records = [make("none", seed, 95.0 + seed) for seed in range(3)]
     records += [make("sp", seed, top1) for seed, top1 in enumerate((97.0, 97.0, 97.0))]

@@ -8,12 +8,13 @@ from relatum.evaluate.capture import Collected, collect
 from relatum.evaluate.cost import compression, encoder_parameters, macs, parameters, reached
 from relatum.evaluate.footprint import footprint
 from relatum.evaluate.neighbours import MUCH, by_chance, neighbours
-from relatum.evaluate.probes import ProbeResult, knn, linear_probe
+from relatum.evaluate.probes import VOTES, ProbeResult, knn, linear_probe
 from relatum.evaluate.relation import cka, relation_gap
 from relatum.evaluate.retrieval import Gallery, Retrieval, retrieval
 
 __all__ = [
     "MUCH",
+    "VOTES",
     "Collected",
     "Gallery",
     "ProbeResult",

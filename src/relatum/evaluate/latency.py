@@ -16,6 +16,8 @@ SECONDS = 5.0
 """What is spent on all networks at one batch size, on one device."""
 FEWEST, MOST = 5, 200
 """Passes that a median is taken over."""
+Given = Callable[[torch.Tensor], Callable[[], object] | None]
+"""Takes images, outside the clock, and gives what is timed; ``None`` if it takes no such batch."""
 
 
 class Timing(BaseModel):
@@ -76,7 +78,7 @@ def latency(
     *,
     batches: Sequence[int] = BATCHES,
     seconds: float = SECONDS,
-    others: Mapping[str, Callable[[torch.Tensor], object]] | None = None,
+    others: Mapping[str, Given] | None = None,
 ) -> dict[str, list[Timing]]:
     """The time of a forward pass at rest, of each network and batch size, in float32.
 
@@ -89,8 +91,8 @@ def latency(
         device: where.
         batches: images at a time.
         seconds: about, for each batch size.
-        others: functions that run by themselves on images of the CPU, as of an exported file;
-            timed on the CPU alone.
+        others: what runs by itself on images of the CPU, as an exported file does; timed on the
+            CPU alone.
 
     Raises:
         Fault: there is nothing to time.
@@ -115,7 +117,9 @@ def latency(
         images = {
             each: torch.rand(batch, *shapes[each], device=device) for each in (*networks, *extra)
         }
-        times = _timed(networks, extra, images, device, seconds)
+        given = {name: each(images[name]) for name, each in extra.items()}
+        calls = {name: each for name, each in given.items() if each is not None}
+        times = _timed(networks, calls, images, device, seconds)
         for each, taken in times.items():
             quantiles = torch.tensor(taken).quantile(torch.tensor([0.5, 0.9])).tolist()
             found[each].append(
@@ -133,7 +137,7 @@ def latency(
 
 def _timed(
     networks: Mapping[str, nn.Module],
-    others: Mapping[str, Callable[[torch.Tensor], object]],
+    others: Mapping[str, Callable[[], object]],
     images: Mapping[str, torch.Tensor],
     device: torch.device,
     seconds: float,
@@ -142,8 +146,9 @@ def _timed(
     together = nn.ModuleDict({f"{place}": each for place, each in enumerate(networks.values())})
     homes = [next(each.parameters(), torch.empty(0)).device for each in networks.values()]
     calls: dict[str, Callable[[], object]] = {}
-    for name, each in {**networks, **others}.items():
+    for name, each in networks.items():
         calls[name] = lambda each=each, name=name: each(images[name])  # type: ignore[misc]
+    calls |= others
     cuda = device.type == "cuda"
     together.to(device)
     try:

@@ -12,6 +12,8 @@ from relatum import relations
 from relatum.precision import exact
 from relatum.types import Fault, FeatureMap, Labels
 
+VOTES = 20
+"""Neighbours of which each has a vote: what DINO (Caron et al., 2021) found best."""
 _ONE_CORE = 10**8
 """Products of fewer terms are fitted on one core: see ``_fit``."""
 _BLOCK = 2**24
@@ -124,7 +126,7 @@ def knn(
     test: FeatureMap,
     test_labels: Labels,
     *,
-    neighbours: int = 20,
+    neighbours: int = VOTES,
     temperature: float = 0.07,
 ) -> float:
     r"""Accuracy of a vote of the nearest neighbours by cosine, in percent.

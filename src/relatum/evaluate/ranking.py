@@ -41,16 +41,3 @@ def blocks(queries: int, ranked: int) -> Iterator[slice]:
 def similarities(query_QD: Tensor, ranked_ND: Tensor) -> Tensor:
     """Cosines, of rows of length one, in float32."""
     return query_QD @ ranked_ND.T
-
-
-def evenly(count: int, most: int) -> Tensor:
-    """The places of at most so many samples of a set, evenly spread: the same ones every time.
-
-    Sets often lie sorted by class, so the first ones would not stand for the others.
-
-    Example:
-        >>> evenly(10, 4).tolist()
-        [0, 2, 5, 7]
-    """
-    few = min(count, most)
-    return torch.arange(few) * count // max(few, 1)

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from relatum.export.card_text import how_to_use, limits, place
+from relatum.export.card_code import how_to_use
+from relatum.export.card_text import limits, opening, place, teacher_name, title
 from relatum.export.job import public, public_method
 from relatum.export.manifest import Manifest
 from relatum.export.source import Source
@@ -16,10 +17,11 @@ from relatum.grammar import parse
 from relatum.methods import METHODS
 from relatum.record import NAME as RECORD
 from relatum.record import Record
-from relatum.report.columns import markdown
+from relatum.report.columns import markdown, markdown_text
+from relatum.report.meanings import meanings
 from relatum.report.rows import ALONE
 from relatum.report.table import TOP1, Summary, summarise
-from relatum.report.words import counted, short
+from relatum.report.words import counted
 from relatum.types import Fault
 from relatum.weights import write
 
@@ -31,7 +33,10 @@ ON_HUB = {
     "tiny-imagenet": "zh-plus/tiny-imagenet",
 }
 """The hub's names of sets; a card links to no other."""
-PLACES = {"data_root", "cache", "teacher", "begin", "dataset", "student", "method", "seed"}
+PLACES = {
+    *("data_root", "cache", "teacher", "begin", "dataset", "student", "method", "seed"),
+    "labels",
+}
 """Fields of a recipe that name places, or that a card tells elsewhere."""
 OWNED = (
     "Weights trained with relatum belong to who trained them: relatum's own licence (Apache-2.0)"
@@ -80,7 +85,7 @@ def card(source: Source, manifest: Manifest | None, licences: Licences) -> str:
     parts = [
         f"---\n{_metadata(source, manifest, licences, summary)}\n---",
         f"# {title(record)}",
-        _opening(source, record),
+        opening(source, record),
         f"## Results\n\n{_results(summary, record)}",
         f"## Use it\n\n{how_to_use(source, manifest)}",
         f"## Training\n\n{_training(record, licences)}",
@@ -88,39 +93,6 @@ def card(source: Source, manifest: Manifest | None, licences: Licences) -> str:
         f"## Licence\n\n{_licence(record, licences)}",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def title(record: Record) -> str:
-    """What the model is called."""
-    taught = "" if record.recipe.method == ALONE else f", {public_method(record.recipe.method)}"
-    name = f"{public_method(record.recipe.student)} on {public(record.recipe.dataset)}{taught}"
-    return name.replace("|", " ")
-
-
-def _opening(source: Source, record: Record) -> str:
-    by = ""
-    if record.teacher is not None:
-        by = (
-            f" It was taught by {_teacher(record)} ({short(record.teacher.parameters)} parameters),"
-            f" by the method `{public_method(record.recipe.method)}`."
-        )
-    kind = {"logits": "An image classifier", "embedding": "A network that embeds images"}.get(
-        source.says, "An auto-encoder"
-    )
-    if source.untaught and "embedding" in source.tapped.taps:
-        kind = "A network that embeds images"
-    return (
-        f"{kind}: {public_method(record.recipe.student)}, {short(record.parameters)} parameters,"
-        f" {short(record.macs)} multiply-adds an image.{by} Made with relatum"
-        f" {record.environment.get('relatum', '')}."
-    )
-
-
-def _teacher(record: Record) -> str:
-    """The teacher's name, and never the place of a file."""
-    assert record.teacher is not None
-    name = public_method(record.teacher.name)
-    return public(name) if name.startswith("table:") or name.startswith("/") else name
 
 
 def _summary(source: Source, record: Record) -> Summary:
@@ -148,7 +120,8 @@ def _results(summary: Summary, record: Record) -> str:
         for each in summary.columns()
     ]
     where = f"Measured on the {record.samples.get('test', 0):,} test images"
-    return f"{markdown(columns)}\n\n{where} of {public(record.recipe.dataset)}. {notes}"
+    told = "\n".join(f"- {markdown_text(each)}" for each in meanings(summary))
+    return f"{markdown(columns)}\n\n{where} of {public(record.recipe.dataset)}. {notes}\n\n{told}"
 
 
 def _public(names: Iterable[str], text: str) -> str:
@@ -163,13 +136,13 @@ def _training(record: Record, licences: Licences) -> str:
     set_name = public(recipe.dataset)
     facts = [
         f"**Data**: {set_name}, {record.samples.get('train', 0):,} training images;"
-        f" labels {'used' if recipe.labels else 'not used'}.",
+        f" labels {'used' if record.labelled else 'not used'}.",
     ]
     if record.teacher is not None:
         licence = licences.teacher or known_licence(recipe.teacher or "")
         said = licence or "not stated"
         facts.append(
-            f"**Teacher**: {_teacher(record)}, licence of its weights: {said};"
+            f"**Teacher**: {teacher_name(record)}, licence of its weights: {said};"
             f" weights' SHA-256 `{record.teacher.weights_sha256[:16]}…`."
         )
     facts.extend(_methods(recipe.method))
@@ -200,7 +173,7 @@ def _methods(text: str) -> Iterable[str]:
             continue
         paper = f" ({method.paper})" if method.paper else ""
         formula = formula_of(method.loss.__doc__ or "")
-        shown = f" ${formula}$" if formula and part.name != ALONE else ""
+        shown = f" $${formula}$$" if formula and part.name != ALONE else ""
         yield f"**Method** `{part.name}`: {method.summary.rstrip('.')}{paper}.{shown}"
 
 
@@ -254,7 +227,7 @@ def _metadata(
         raise Fault("a model card needs huggingface_hub: pip install relatum[hub]") from error
     record = source.record
     assert record is not None
-    classifies = source.says == "logits" and not source.untaught
+    tasks = {"logits": "image-classification", "embedding": "image-feature-extraction"}
     top1, dataset = _top1(summary, record), public(record.recipe.dataset)
     result = EvalResult(
         task_type="image-classification",
@@ -270,7 +243,7 @@ def _metadata(
     data = ModelCardData(
         license=licences.own,
         library_name="timm" if timm else "relatum",
-        pipeline_tag="image-classification" if classifies else "image-feature-extraction",
+        pipeline_tag=tasks.get(source.taught),
         tags=_tags(record),
         datasets=[linked] if linked else None,
         metrics=["accuracy"] if top1 is not None else None,

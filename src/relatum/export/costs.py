@@ -7,14 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from relatum import models
+from relatum.cost_file import STUDENT, TEACHER, Costs, Measured
 from relatum.evaluate import macs, parameters
-from relatum.evaluate.latency import SECONDS, Timing, latency
+from relatum.evaluate.latency import SECONDS, Given, Timing, latency
 from relatum.export import onnx_file
+from relatum.export.claim import FOLDER
+from relatum.export.graph import IMAGES, as_bytes
 from relatum.export.manifest import Manifest
 from relatum.export.source import CPU, Source, source_of
 from relatum.models.foreign import published
 from relatum.record import Record
-from relatum.report.cost_table import Costs, Measured
 from relatum.run.trained import PRETRAINED, weights_of
 from relatum.types import Fault
 from relatum.weights import fingerprint
@@ -39,15 +41,19 @@ def measure(
     """
     networks: dict[str, tuple[str, nn.Module, Shape, int | None]] = {}
     size = source.weights.stat().st_size if source.weights else None
-    networks["student"] = (source.name, source.tapped.network, source.shape, size)
+    networks[STUDENT] = (source.name, source.tapped.network, source.shape, size)
     notes: list[str] = []
     if source.record is not None and source.record.recipe.teacher is not None:
         try:
-            networks["teacher"] = _teacher(source.record, source.shape)
+            networks[TEACHER] = _teacher(source.record, source.shape)
         except Fault as fault:
             notes.append(f"the teacher was not measured: {fault}")
     shapes = {name: each[2] for name, each in networks.items()}
-    others = _onnx(source, exported)
+    others: dict[str, Given] = {}
+    try:
+        others = _onnx(source, exported)
+    except Fault as fault:
+        notes.append(f"{onnx_file.NAME} was not measured: {fault}")
     shapes |= dict.fromkeys(others, source.shape)
     timings = _timings({name: each[1] for name, each in networks.items()}, shapes, others, seconds)
     costs = {
@@ -64,6 +70,8 @@ def measure(
         assert exported is not None
         written = (exported / name).stat().st_size
         costs[name] = Costs(network=source.name, bytes=written, timings=timings[name])
+        if not timings[name]:
+            notes.append(f"{name} was not timed: it takes another number of images at a time")
     return Measured(networks=costs), notes
 
 
@@ -72,17 +80,20 @@ def measure_runs(
 ) -> tuple[list[Path], list[str]]:
     """Measure every student and teacher of some runs, each pair of architectures once.
 
+    A run that was exported as ONNX is measured by itself, its file beside its networks.
+
     Returns:
         The folders that have a ``cost.json`` now, and what could not be measured.
     """
-    found: dict[tuple[str, str, int], Measured] = {}
+    found: dict[tuple[str, str, int, str], Measured] = {}
     told: dict[str, None] = {}
     done: list[Path] = []
     for path, record in runs:
         teacher = record.teacher.name if record.teacher else ""
-        key = (record.recipe.student, teacher, record.macs)
+        of_file = str(path) if (path / FOLDER / onnx_file.NAME).exists() else ""
+        key = (record.recipe.student, teacher, record.macs, of_file)
         if key not in found:
-            found[key], notes = measure(source_of(str(path)), seconds=seconds)
+            found[key], notes = measure(source_of(str(path)), path / FOLDER, seconds=seconds)
             told |= dict.fromkeys(notes)
         found[key].save(path)
         done.append(path)
@@ -108,24 +119,30 @@ def _teacher(record: Record, shape: Shape) -> tuple[str, nn.Module, Shape, int |
     return source.name, source.tapped.network, source.shape, size
 
 
-def _onnx(source: Source, exported: Path | None) -> dict[str, Callable[[Tensor], object]]:
-    """The student's ONNX file as a function, where one was exported that takes such images."""
+def _onnx(source: Source, exported: Path | None) -> dict[str, Given]:
+    """The student's ONNX file, where one was exported of these weights; at the student's size."""
     manifest = Manifest.load(exported) if exported is not None else None
     written = manifest.files.get(onnx_file.NAME) if manifest is not None else None
     if exported is None or manifest is None or written is None:
         return {}
     if manifest.weights_sha256 != fingerprint(source.tapped.network):
         return {}
-    if written.input == "uint8" or written.input_shape[0] != "batch":
-        return {}
     session = onnx_file.session(exported / onnx_file.NAME)
-    return {onnx_file.NAME: lambda images: session.run(None, {"images": images.numpy()})}
+    of_bytes, fixed = written.input == "uint8", written.input_shape[0]
+
+    def given(images: Tensor) -> Callable[[], object] | None:
+        if isinstance(fixed, int) and fixed != len(images):
+            return None
+        entering = (as_bytes(images) if of_bytes else images).numpy()
+        return lambda: session.run(None, {IMAGES: entering})
+
+    return {onnx_file.NAME: given}
 
 
 def _timings(
     networks: Mapping[str, nn.Module],
     shapes: Mapping[str, Shape],
-    others: Mapping[str, Callable[[Tensor], object]],
+    others: Mapping[str, Given],
     seconds: float,
 ) -> dict[str, tuple[Timing, ...]]:
     devices = [CPU, *([torch.device("cuda")] if torch.cuda.is_available() else [])]

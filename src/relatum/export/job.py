@@ -3,67 +3,25 @@
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
 from uuid import uuid4
 
-from relatum.export import onnx_file, pt2_file, timm_folder, weights_file
+from relatum.export import onnx_file, weights_file
 from relatum.export.check import compare, cut
-from relatum.export.graph import Graph, Runs
-from relatum.export.manifest import NAME, Exported, Manifest
+from relatum.export.claim import BEFORE, FOLDER, claimed, clear, earlier, sha256_of
+from relatum.export.formats import FORMATS
+from relatum.export.graph import Graph
+from relatum.export.manifest import Exported, Manifest
 from relatum.export.source import Source
 from relatum.run.lock import hold
 from relatum.spelling import unknown
 from relatum.types import Fault, Images, first_line
 from relatum.weights import fingerprint
 
-FOLDER = "export"
-"""Where the files of a run go, in its folder."""
 SHOWN = 64
 """Images on which a file is compared."""
-BEFORE = "before"
-"""Where a folder waits, while another takes its place."""
-
-
-class _Save(Protocol):
-    def __call__(self, graph: Graph, path: Path, about: Mapping[str, str], /) -> None: ...
-
-
-class _Open(Protocol):
-    def __call__(self, graph: Graph, path: Path, /) -> Runs: ...
-
-
-@dataclass(frozen=True)
-class Format:
-    """A kind of file.
-
-    Attributes:
-        file: its name.
-        save: writes it.
-        opened: reads it again, as who gets it would.
-        check: refuses what it cannot hold, before anything is written.
-        bare: whether it holds the weights of the whole network and no computation.
-    """
-
-    file: str
-    save: _Save
-    opened: _Open
-    check: Callable[[Graph], None] = lambda graph: None
-    bare: bool = False
-
-
-FORMATS: dict[str, Format] = {
-    "safetensors": Format(weights_file.NAME, weights_file.save, weights_file.opened, bare=True),
-    "onnx": Format(onnx_file.NAME, onnx_file.save, onnx_file.opened, onnx_file.check),
-    "pt2": Format(pt2_file.NAME, pt2_file.save, pt2_file.opened, pt2_file.check),
-    "timm": Format(
-        timm_folder.NAME, timm_folder.save, timm_folder.opened, timm_folder.check, bare=True
-    ),
-}
-"""All of them, by name."""
 
 
 def export(
@@ -94,17 +52,19 @@ def export(
     """
     _check(graph, to)
     with hold(folder):
-        _clear(folder)
+        clear(folder)
         digest = fingerprint(graph.source.tapped.network)
-        before = _claimed(graph.source, folder, to, digest)
+        before = claimed(graph.source, folder, to, digest)
         taken, said = graph.source.images(count) if images is None else (images, "images given")
-        manifest = _manifest(graph.source, before, digest)
+        manifest = _manifest(graph.source, folder, before, digest)
         if any(not FORMATS[name].bare for name in to):
             list(cut(len(taken), graph.batch))  # refuses too few
         files = dict(manifest.files)
         for name in to:
-            files[FORMATS[name].file] = _write(name, graph, folder, taken, said)
-            manifest = manifest.model_copy(update={"files": files})
+            file = FORMATS[name].file
+            files[file] = _write(name, graph, folder, taken, said)
+            stale = {name: kept for name, kept in manifest.earlier.items() if name != file}
+            manifest = manifest.model_copy(update={"files": files, "earlier": stale})
             manifest.save(folder)
     return manifest
 
@@ -115,7 +75,7 @@ def _check(graph: Graph, to: Sequence[str]) -> None:
         raise Fault(f"no format was asked for: --to {', '.join(FORMATS)}")
     for name in to:
         if name not in FORMATS:
-            raise Fault(unknown("format", name, FORMATS))
+            raise Fault(f"{unknown('format', name, FORMATS)} (there are {', '.join(FORMATS)})")
     if any(not FORMATS[name].bare for name in to):
         graph.leaving  # noqa: B018 - refuses what the network cannot give
     elif wrong := weights_file.unheld(graph):
@@ -127,37 +87,7 @@ def _check(graph: Graph, to: Sequence[str]) -> None:
         FORMATS[name].check(graph)
 
 
-def _clear(folder: Path) -> None:
-    """Remove what a killed export left behind, and put back what it had moved out of the way."""
-    for left in folder.glob(f".{FOLDER}-*"):
-        for kept in left.glob(f"{BEFORE}/*"):
-            if not (folder / kept.name).exists():
-                kept.replace(folder / kept.name)
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def _claimed(source: Source, folder: Path, to: Sequence[str], digest: str) -> Manifest | None:
-    """What was exported there before.
-
-    Raises:
-        Fault: there is a file that no export wrote, or one of another student's.
-    """
-    before = Manifest.load(folder)
-    own = source.weights is not None and folder.resolve() == (
-        source.weights.resolve().parent / FOLDER
-    )
-    if before is not None and before.weights_sha256 != digest and not own:
-        raise Fault(
-            f"{folder} holds the export of another student ({before.model}); choose another --out"
-        )
-    for name in to:
-        path = folder / FORMATS[name].file
-        if path.exists() and (before is None or path.name not in before.files):
-            raise Fault(f"{path} is there and was not exported (see {NAME}): choose another --out")
-    return before
-
-
-def _manifest(source: Source, before: Manifest | None, digest: str) -> Manifest:
+def _manifest(source: Source, folder: Path, before: Manifest | None, digest: str) -> Manifest:
     """With the files of earlier, if they are of the same weights."""
     same = before is not None and before.weights_sha256 == digest
     return Manifest(
@@ -170,6 +100,7 @@ def _manifest(source: Source, before: Manifest | None, digest: str) -> Manifest:
         std=source.tapped.input.std,
         classes=source.classes,
         files=before.files if before is not None and same else {},
+        earlier=earlier(before, folder, digest),
     )
 
 
@@ -189,7 +120,9 @@ def about(graph: Graph) -> dict[str, str]:
         "std": " ".join(map(str, source.tapped.input.std)),
         "dataset": public(dataset),
         "input": graph.entering,
+        "preparation": preparation(graph),
         "outputs": " ".join(graph.leaving),
+        "weights_sha256": fingerprint(source.tapped.network),
     }
 
 
@@ -238,11 +171,13 @@ def _write(name: str, graph: Graph, folder: Path, images: Images, said: str) -> 
     return Exported(
         format=name,
         bytes=size,
+        sha256=sha256_of(folder / chosen.file),
         input=graph.entering,
         input_shape=tuple(axes.get(axis, length) for axis, length in enumerate(shape)),
         outputs=tuple(graph.leaving),
         opset=onnx_file.OPSET if name == "onnx" else None,
         resized=_resized(graph) if graph.resized else None,
+        preparation=preparation(graph),
         check=check,
     )
 
@@ -252,6 +187,18 @@ def _resized(graph: Graph) -> str:
     height, width = graph.source.shape[1:]
     part = "the largest centred square" if height == width else "the whole image"
     return f"{part}, to {height} by {width}, bilinear with averaging"
+
+
+def preparation(graph: Graph) -> str:
+    """What is done to a picture before it enters, so that it is seen as in training."""
+    channels = {1: "grey", 3: "red, green, blue"}.get(graph.source.shape[0], "channels")
+    size = "any size" if graph.resized else _resized(graph)
+    values = {
+        "uint8": "bytes",
+        "float": "float32, divided by 255",
+        "normalised": "float32, divided by 255, less the mean, divided by the deviation",
+    }[graph.entering]
+    return f"turned as its EXIF says; {size}; {channels}, channels first; {values}"
 
 
 def _place(path: Path, target: Path, staged: Path) -> int:

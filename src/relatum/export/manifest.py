@@ -19,6 +19,8 @@ class Exported(BaseModel):
 
     format: str
     bytes: int
+    sha256: str = ""
+    """Of the file, or of what ``sha256sum`` says of a folder's; empty in lists of before."""
     input: str
     """``normalised``, ``float`` (in [0, 1]) or ``uint8``."""
     input_shape: tuple[str | int, ...]
@@ -28,6 +30,8 @@ class Exported(BaseModel):
     """Of ONNX."""
     resized: str | None = None
     """What becomes of images of other sizes, where the file takes any."""
+    preparation: str = ""
+    """What is done to a picture before it enters."""
     check: Check
 
 
@@ -50,6 +54,13 @@ class Manifest(BaseModel):
     """What they are then divided by."""
     classes: tuple[str, ...] = ()
     files: dict[str, Exported] = {}
+    earlier: dict[str, str] = {}
+    """Files that are still there of weights that the student no longer has, and their sums."""
+
+    @property
+    def sums(self) -> dict[str, str]:
+        """SHA-256 of all files that an export wrote here, by name."""
+        return self.earlier | {name: file.sha256 for name, file in self.files.items()}
 
     def save(self, folder: Path) -> None:
         """Write it beside the files."""

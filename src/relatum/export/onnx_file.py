@@ -76,6 +76,14 @@ def opened(_: Graph, path: Path) -> Runs:
     return runs
 
 
+def of(path: Path) -> list[str]:
+    """The fingerprint of the weights that the file says it is of."""
+    import onnx
+
+    held = onnx.load(path, load_external_data=False).metadata_props
+    return [each.value for each in held if each.key == "weights_sha256"]
+
+
 def session(path: Path) -> Any:
     """The file, ready to run on as many threads as torch has here.
 

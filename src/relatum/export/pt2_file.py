@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,3 +38,10 @@ def opened(_: Graph, path: Path) -> Runs:
         return given if isinstance(given, tuple) else (given,)
 
     return runs
+
+
+def of(path: Path) -> list[str]:
+    """The fingerprint of the weights that the file says it is of."""
+    with zipfile.ZipFile(path) as held:
+        told = [each for each in held.namelist() if each.endswith(f"/{ABOUT}")]
+        return [json.loads(held.read(each))["weights_sha256"] for each in told]

@@ -6,8 +6,10 @@ from typing import Any
 
 from relatum.export import weights_file
 from relatum.export.card import Licences, write_card
+from relatum.export.claim import sha256_of
+from relatum.export.formats import FORMATS
 from relatum.export.graph import Graph
-from relatum.export.job import FORMATS, export
+from relatum.export.job import export
 from relatum.export.manifest import NAME, Manifest
 from relatum.export.source import Source
 from relatum.types import Fault, first_line
@@ -58,6 +60,7 @@ def stage(source: Source, exported: Path, folder: str | Path, licences: Licences
         _check_names(before)
         for name in (*before.files, NAME):
             _copy(exported / name, folder / name)
+        _check_sums(before, folder)
     if before is None or weights_file.NAME not in before.files:
         export(Graph(source), ["safetensors"], folder)
     write_card(source, folder, licences)
@@ -119,6 +122,13 @@ def _check_names(manifest: Manifest) -> None:
                 f"{NAME} names {name!r}, which is no file that relatum export writes; remove that"
                 " folder and export again"
             )
+
+
+def _check_sums(manifest: Manifest, folder: Path) -> None:
+    """Refuse files that are no longer those that were compared with the student."""
+    for name, file in manifest.files.items():
+        if file.sha256 and file.sha256 != sha256_of(folder / name):
+            raise Fault(f"{name} was changed since it was exported: export it again")
 
 
 def _copy(path: Path, target: Path) -> None:

@@ -21,6 +21,7 @@ from relatum.weights import about_weights
 WHOLE = Tap("")
 """The embedding of a network that puts out nothing else."""
 Says = Literal["logits", "reconstruction", "embedding"]
+Taught = Literal[Says, "nothing"]
 CPU = torch.device("cpu")
 
 
@@ -78,6 +79,14 @@ class Source:
             return ()
         inside = reached(self.tapped, self.shape)
         return tuple(name for name in idle if name in inside)
+
+    @property
+    def taught(self) -> Taught:
+        """Which of its values mean something: its own output, its embedding, or nothing of both."""
+        says = self.says
+        if self.untaught or says == "embedding":
+            return "nothing" if self.unlearnt else "embedding"
+        return says
 
     def images(self, count: int) -> tuple[Images, str]:
         """Images in [0, 1] to compare on: of the run's test part where it is there, else noise.

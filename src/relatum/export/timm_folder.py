@@ -8,9 +8,10 @@ from typing import Any
 
 from relatum.export.graph import Graph, Runs
 from relatum.types import Fault
+from relatum.weights import fingerprints_of
 
 NAME = "timm"
-CONFIG = "config.json"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _PREFIX = "timm/"
 _OTHERS = ("tag", "license", "origin_url", "paper_name", "paper_ids", "notes", "description")
 _NAMED = 1000
@@ -62,6 +63,11 @@ def _disown(path: Path) -> None:
     for name in _OTHERS:
         config["pretrained_cfg"].pop(name, None)
     path.write_text(json.dumps(config, indent=2))
+
+
+def of(path: Path) -> frozenset[str]:
+    """The fingerprint of the weights in the folder."""
+    return fingerprints_of(path / WEIGHTS)
 
 
 def opened(_: Graph, path: Path) -> Runs:

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from relatum.export.graph import Graph, Runs
-from relatum.weights import save_weights
+from relatum.weights import fingerprints_of, save_weights
 
 NAME = "student.safetensors"
 
@@ -27,6 +27,11 @@ def opened(graph: Graph, path: Path) -> Runs:
         return (given,)
 
     return runs
+
+
+def of(path: Path) -> frozenset[str]:
+    """The fingerprint of the weights in the file."""
+    return fingerprints_of(path)
 
 
 def unheld(graph: Graph) -> list[str]:

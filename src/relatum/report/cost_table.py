@@ -1,64 +1,23 @@
 """What student and teacher cost, side by side: size, work, and time where it was measured."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
+from relatum.cost_file import STUDENT, TEACHER, Costs, Measured
 from relatum.evaluate.latency import Timing
-from relatum.record import Record
+from relatum.record import Record, TeacherRecord
 from relatum.report import markup
 from relatum.report.columns import Column
 from relatum.report.provenance import Runs
-from relatum.report.words import number, short
-from relatum.types import Fault
-from relatum.weights import write
+from relatum.report.words import number, short, weight
 
-TEACHER, STUDENT = "teacher", "student"
-NAME = "cost.json"
-"""What was measured of a run's networks, in its folder."""
-
-
-class Costs(BaseModel):
-    """What one network costs."""
-
-    model_config = ConfigDict(frozen=True)
-
-    network: str
-    parameters: int | None = None
-    macs: int | None = None
-    """Multiply-accumulates an image."""
-    bytes: int | None = None
-    """Of its file of weights, or of what was exported."""
-    timings: tuple[Timing, ...] = ()
-
-
-class Measured(BaseModel):
-    """The networks of a run, by their parts in it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    networks: dict[str, Costs]
-    """``teacher``, ``student``, and files that were exported (``student.onnx``)."""
-
-    def save(self, folder: Path) -> None:
-        """Write it into a run's folder."""
-        write(folder / NAME, self.model_dump_json(indent=1).encode())
-
-    @classmethod
-    def load(cls, folder: Path) -> "Measured | None":
-        """Read it; ``None`` where nothing was measured.
-
-        Raises:
-            Fault: it is damaged.
-        """
-        path = folder / NAME
-        if not path.exists():
-            return None
-        try:
-            return cls.model_validate_json(path.read_text())
-        except (OSError, ValidationError, UnicodeDecodeError) as error:
-            raise Fault(f"{path} is damaged; delete it and measure again") from error
+WEIGHTS = "student.safetensors"
+"""What a run calls the weights of what it trained."""
+NOT_TIMED = (
+    "No times yet: relatum report FOLDER --latency times these networks on the machine it runs on,"
+    " and relatum export RUN --to onnx --latency an exported file beside them."
+)
 
 
 def cost_table(runs: Runs) -> str:
@@ -75,45 +34,69 @@ def cost_table(runs: Runs) -> str:
         f"Times are medians of a forward pass in float32 on {' and '.join(machines)}, the networks"
         " in turns."
         if machines
-        else "Times are measured by relatum report --latency."
+        else NOT_TIMED
     )
     columns = columns_of(lines)
     held = markup.columns(columns, [""] * len(columns[0].cells), "What the networks cost")
     return f"{held}\n{markup.paragraph(about, 'soft')}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One kind of cost: its numbers, one for each network or ``None``, and how they are shown."""
+
+    heading: str
+    values: tuple[float | None, ...]
+    texts: tuple[str, ...]
+
+
 def columns_of(lines: dict[str, Costs]) -> list[Column]:
-    """The table as text, a column for each network; what nobody knows is left out."""
-    costs = list(lines.values())
-    rows: list[tuple[str, list[str]]] = [("network", [each.network for each in costs])]
-    for heading, values, unit in (
-        ("parameters", [each.parameters for each in costs], ""),
-        ("multiply-adds an image", [each.macs for each in costs], ""),
-        ("file", [each.bytes for each in costs], "B"),
+    """The table as text, a column for each network; what nobody knows is left out.
+
+    Where there are a teacher and a student, a last column says how many times less the latter
+    costs.
+    """
+    rows = [row for row in _rows(list(lines.values())) if set(row.values) != {None}]
+    heads = Column("", ("network", *(row.heading for row in rows)), left=True)
+    held = [
+        Column(name, (costs.network, *(row.texts[at] for row in rows)))
+        for at, (name, costs) in enumerate(lines.items())
+    ]
+    if not {TEACHER, STUDENT} <= set(lines):
+        return [heads, *held]
+    pair = [list(lines).index(each) for each in (TEACHER, STUDENT)]
+    times = [_times(*(row.values[at] for at in pair)) for row in rows]
+    return [heads, *held, Column("teacher ÷ student", ("", *times))]
+
+
+def _rows(costs: Sequence[Costs]) -> Iterator[_Row]:
+    for heading, values, shown in (
+        ("parameters", [each.parameters for each in costs], short),
+        ("multiply-adds an image", [each.macs for each in costs], short),
+        ("file", [each.bytes for each in costs], weight),
     ):
-        if any(value is not None for value in values):
-            rows.append((heading, [_amount(value, unit) for value in values]))
+        texts = ("" if value is None else shown(value) for value in values)
+        yield _Row(heading, tuple(values), tuple(texts))
     places = dict.fromkeys((each.device, each.batch) for one in costs for each in one.timings)
     for device, batch in places:
-        cells = [_time(each.timings, device, batch) for each in costs]
-        rows.append((f"ms (p90), batch of {batch}, {device}", cells))
-    heads = Column("", tuple(heading for heading, _ in rows), left=True)
-    held = zip(lines, zip(*(cells for _, cells in rows), strict=True), strict=True)
-    return [heads, *(Column(name, tuple(cells)) for name, cells in held)]
+        found = [_timing(each.timings, device, batch) for each in costs]
+        yield _Row(
+            f"ms (p90), batch of {batch}, {device}",
+            tuple(each.median if each else None for each in found),
+            tuple(_time(each) for each in found),
+        )
 
 
-def _amount(value: int | None, unit: str) -> str:
-    if value is None:
-        return ""
-    text = short(value)
-    return f"{text}{unit}" if " " in text or not unit else f"{text} {unit}"
+def _timing(timings: Sequence[Timing], device: str, batch: int) -> Timing | None:
+    return next((each for each in timings if (each.device, each.batch) == (device, batch)), None)
 
 
-def _time(timings: Sequence[Timing], device: str, batch: int) -> str:
-    found = [each for each in timings if (each.device, each.batch) == (device, batch)]
-    if not found:
-        return ""
-    return f"{number(found[0].median, 2)} ({number(found[0].p90, 2)})"
+def _time(found: Timing | None) -> str:
+    return f"{number(found.median, 2)} ({number(found.p90, 2)})" if found else ""
+
+
+def _times(teacher: float | None, student: float | None) -> str:
+    return number(teacher / student, 1) if teacher and student else ""
 
 
 def _lines(runs: Runs) -> dict[str, Costs]:
@@ -130,18 +113,32 @@ def _lines(runs: Runs) -> dict[str, Costs]:
         if own not in lines or lines[own].macs is None:
             lines[own] = _of_record(path, record)
         if record.teacher is not None and TEACHER not in lines:
-            lines[TEACHER] = Costs(
-                network=record.teacher.name, parameters=record.teacher.parameters
-            )
+            lines[TEACHER] = _of_teacher(record.teacher, record.recipe.teacher)
     order = sorted(lines, key=lambda name: (name != TEACHER, name != STUDENT, name))
     return {name: lines[name] for name in order}
 
 
 def _of_record(path: Path, record: Record) -> Costs:
-    weights = path / "student.safetensors"
     return Costs(
         network=record.recipe.student,
         parameters=record.parameters,
         macs=record.macs,
-        bytes=weights.stat().st_size if weights.exists() else None,
+        bytes=_bytes(path / WEIGHTS),
     )
+
+
+def _of_teacher(teacher: TeacherRecord, place: str | None) -> Costs:
+    """What a student's record says of its teacher, whose weights may lie elsewhere by now."""
+    where = Path(place or "")
+    if not where.exists():  # MODEL@FILE; a run's own folder may have an @
+        where = Path(str(where).rpartition("@")[2])
+    return Costs(
+        network=teacher.name,
+        parameters=teacher.parameters or None,
+        macs=teacher.macs or None,
+        bytes=_bytes(where / WEIGHTS if where.is_dir() else where) if teacher.parameters else None,
+    )
+
+
+def _bytes(file: Path) -> int | None:
+    return file.stat().st_size if file.is_file() else None

@@ -9,6 +9,7 @@ from relatum.report import markup, matrices, provenance
 from relatum.report.cost_table import cost_table
 from relatum.report.course import course
 from relatum.report.figures import figures
+from relatum.report.meanings import meanings
 from relatum.report.pictures import differences, size_and_quality
 from relatum.report.provenance import Runs
 from relatum.report.table import Summary, summarise
@@ -142,7 +143,7 @@ def _facts(summary: Summary, runs: Runs) -> dict[str, str]:
         held["teacher"] = teacher_in_words(teacher.network, teacher.parameters, line.parameters)
         if several := members_in_words(run.teacher):
             held["each of them"] = "; ".join(several)
-    if not run.recipe.labels:
+    if not run.labelled:
         held["labels"] = "not used for training"
     return held
 
@@ -158,6 +159,7 @@ def _results(summary: Summary, folder: Path, runs: Runs) -> list[str]:
         markup.bullets(finding(summary, line) for line in summary.methods) if many else "",
         markup.results(summary),
         f'<div class="under">{under}</div>',
+        markup.folded("What the columns say", markup.bullets(meanings(summary))),
         markup.folded("Every run", provenance.every_run(folder, runs)),
     ]
 

@@ -25,14 +25,14 @@ WIDTH = 5.0
 
 
 def size_and_quality(summary: Summary) -> Picture | None:
-    """The primary metric against the number of parameters; ``None`` where nothing was measured.
+    """The primary metric against the number of parameters; ``None`` for less than two networks.
 
     Bars are one sample standard deviation, small dots the seeds. Networks of one size stand
     side by side, in the table's order.
     """
     metric = summary.primary
     lines = [line for line in summary.lines if metric and metric.name in line.metrics]
-    if metric is None or not lines:
+    if metric is None or len(lines) < 2:  # a point by itself says less than the table
         return None
     looks = looks_of(summary)
     with drawing():

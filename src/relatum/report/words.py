@@ -75,6 +75,17 @@ def short(count: float) -> str:
     return f"{count:g}"
 
 
+def weight(count: int) -> str:
+    """How large a file is.
+
+    Example:
+        >>> weight(980), weight(12_345)
+        ('980 B', '12.3 kB')
+    """
+    text = short(count)
+    return f"{text}B" if " " in text else f"{text} B"
+
+
 def duration(seconds: float) -> str:
     """A time in the units that people use.
 
