@@ -41,7 +41,7 @@ long: env  ## the tests that take minutes: nodes that are cut off, jobs that are
 	RELATUM_TEST_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster tests/test_cluster_examples.py \
 	tests/bench tests/cache tests/cli tests/losses/test_ranks.py tests/models/test_any_network.py tests/run \
 	tests/test_docs.py tests/test_first_steps.py tests/test_launch.py tests/test_sharding.py \
-	tests/test_statistics_ranks.py tests/test_together.py tests/trackers
+	tests/test_statistics_ranks.py tests/test_together.py tests/trackers tests/integrations
 
 check: lint types examples  ## all that is quick: style, types, and every example
 

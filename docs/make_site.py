@@ -36,14 +36,19 @@ def main() -> int:
     return run_zensical("serve" if "--serve" in sys.argv else "build")
 
 
-def run_zensical(verb: str) -> int:
-    """Zensical, with our extension of Markdown; no warning is let pass when it builds."""
+def run_zensical(verb: str, pages: Path = BUILT) -> int:
+    """Zensical, with our extension of Markdown; no warning is let pass when it builds.
+
+    Args:
+        verb: ``build`` or ``serve``.
+        pages: where they were written to; the site comes to lie beside them.
+    """
     command = [str(Path(sys.executable).with_name("zensical")), verb]
-    command += ["--config-file", str(BUILT.parent / "mkdocs.yml")]
+    command += ["--config-file", str(pages.parent / "mkdocs.yml")]
     if verb == "build":
-        shutil.rmtree(BUILT.parent / "site", ignore_errors=True)
+        shutil.rmtree(pages.parent / "site", ignore_errors=True)
         command += ["--clean", "--strict"]
-    paths = [str(DOCS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(DOCS), str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(command, env=environment, cwd=ROOT).returncode
 

@@ -13,7 +13,7 @@ from torch import nn
 from relatum import losses
 from relatum.cli.known import known
 from relatum.methods import METHODS, TASK, Method, Setting, Stage
-from relatum.methods.needs import _Asked, _pair
+from relatum.methods.example import example
 from website import numbers, reference
 from website.docstrings import defaults, heading, told
 from website.markdown import block, table
@@ -25,7 +25,7 @@ FAMILIES = {
     "maps": "On feature maps",
 }
 PAIR = "--teacher resnet14 --student resnet8"
-"""What every method can serve: the networks that ``relatum.methods.needs`` asks with."""
+"""What every method can serve: the networks that ``relatum.methods.example`` has."""
 RELATIONAL = {
     True: "yes: it compares samples with each other, so it gets the batch of all processes",
     False: "no: every sample counts by itself",
@@ -213,11 +213,11 @@ def _sentence(text: str) -> str:
 @cache
 def _setting() -> Setting:
     torch.set_num_threads(1)  # what more gain on so small a pair, they lose by waiting
-    return _pair(_Asked())
+    return example()
 
 
 def built(name: str) -> tuple[Stage, ...]:
-    """Its stages for the pair that ``relatum.methods.needs`` asks with."""
+    """Its stages for the pair of ``relatum.methods.example``."""
     method = METHODS[name]
     if method.adopt is not None:
         method.adopt(_setting())

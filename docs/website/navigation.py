@@ -7,6 +7,7 @@ from website import method_pages, reference
 
 TUTORIALS = (
     "your_folder",
+    "photographs",
     "without_labels",
     "teacher_as_a_table",
     "your_own_loss",
@@ -15,7 +16,7 @@ TUTORIALS = (
 )
 GUIDES = (
     *("models", "your_images", "teacher_as_a_table", "evaluation", "doctor", "tuning", "shipping"),
-    *("integrations", "speed", "cached_teacher", "several_devices", "profile"),
+    *("integrations", "speed", "speed_measured", "cached_teacher", "several_devices", "profile"),
 )
 """The first of the guides; pages that are not named follow by their names."""
 FIRST = ("index.md", "overview.md")

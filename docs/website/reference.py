@@ -34,8 +34,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Measuring": ("evaluate", "record", "report.page", "report.published", "doctor", "tune"),
     "Whole runs": (
-        *("methods", "methods.setting", "grammar", "recipes.recipe", "recipes.standard"),
-        *("recipes.benchmark", "run", "bench"),
+        *("methods", "methods.setting", "methods.stage", "grammar", "recipes.recipe"),
+        *("recipes.standard", "recipes.benchmark", "run", "bench"),
     ),
     "Afterwards and elsewhere": (
         "export",

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from relatum.losses import CRD, KD, RRKD, SP
 from relatum.objective import Objective, Term
+from relatum.several import Teachers
 from relatum.types import Fault, Input
 
 pytest.importorskip("transformers")
@@ -23,7 +24,8 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from relatum.integrations.huggingface import OBJECTIVE, DistillationTrainer
+from relatum.integrations.huggingface import OBJECTIVE, DistillationTrainer, _teacher
+from tests import toys
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SAMPLES, SIZE, STEPS = 16, 4, 6
@@ -251,3 +253,9 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
         DistillationTrainer(student(), objective=Objective(sp=Term(SP(), on="mapz")), **common)
     with pytest.raises(Fault, match="say by input"):
         DistillationTrainer(student(), objective=relational(), teacher_input=Input(), **common)
+
+
+def test_several_teachers_are_taken_as_they_are() -> None:
+    """They are a module too, and no network to be tapped."""
+    both = Teachers(toys.teacher(), toys.teacher(2))
+    assert _teacher(both, None, Input()) is both

@@ -53,11 +53,15 @@ def test_tensorboard_shows_every_epoch_once(tmp_path: Path) -> None:
             points = [(each.step, each.value) for each in seen.Scalars(name)]
             told = [values_of(row)[name] for row in record.rows]
             assert points == [(n, pytest.approx(value)) for n, value in enumerate(told, start=1)]
-        (last,) = seen.Scalars("final/top1")
-        assert last.value == pytest.approx(record.metrics["top1"])
+        assert not any(each.startswith("final/") for each in seen.Tags()["scalars"])
+        (text,) = seen.Tensors("results/text_summary")
+        assert (
+            f"| top1 | {record.metrics['top1']:,.6g} |" in text.tensor_proto.string_val[0].decode()
+        )
         content = seen.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
         fields = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
         assert fields["dataset"].string_value == "digits"
+        assert fields["final/top1"].number_value == record.metrics["top1"]
 
 
 def logged(path: Path) -> Iterator[Any]:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from relatum import world
+from relatum.any_teacher import is_teacher
 from relatum.discovery import find_taps
 from relatum.distiller import Distiller
-from relatum.integrations.samples import batch_of, check_accumulation
+from relatum.integrations.samples import batch_of, check_accumulation, over_all
 from relatum.models.huggingface import HuggingFace
 from relatum.objective import Objective
 from relatum.taps import Tapped, Taps
@@ -97,6 +98,8 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         self.distiller = Distiller(student, taught, objective).to(self.args.device)
         if world.size() > 1:
             _share(objective)
+            # DDP would wait for what no loss reaches, as a classifier under relations alone
+            self.distiller.rest(_of_zeros(images))
         self._told: dict[str, Tensor] = {}
         self._passes = 0
         self.add_callback(_Keeps(objective))
@@ -174,7 +177,7 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         """With the means of all terms since the last time."""
         if "loss" in logs and self._passes:
             told = {f"loss_{name}": value / self._passes for name, value in self._told.items()}
-            logs = {**logs, **{name: value.item() for name, value in told.items()}}
+            logs = {**logs, **{name: value.item() for name, value in over_all(told).items()}}
             self._told, self._passes = {}, 0
         super().log(logs, *args, **named)
 
@@ -209,7 +212,7 @@ class _Keeps(TrainerCallback):  # type: ignore[misc]
 
 def _teacher(teacher: Any, taps: Taps | None, input: Input) -> Any:
     """What a distiller takes for a teacher."""
-    if isinstance(teacher, Teacher) or not isinstance(teacher, nn.Module):
+    if is_teacher(teacher) or not isinstance(teacher, nn.Module):
         return teacher
     images = _example(teacher).to(next(teacher.parameters()))
     network = HuggingFace(teacher) if hasattr(teacher, "config") else teacher
@@ -222,6 +225,12 @@ def _example(model: nn.Module) -> Images:
     size = getattr(config, "image_size", None) or USUAL
     height, width = (size, size) if isinstance(size, int) else size
     return torch.zeros(2, getattr(config, "num_channels", None) or 3, height, width)
+
+
+def _of_zeros(images: Images) -> Batch:
+    """These images, as a batch of which nothing else is known."""
+    numbers = torch.arange(len(images), device=images.device)
+    return Batch(images, torch.zeros_like(numbers), numbers)
 
 
 def _share(objective: Objective) -> None:

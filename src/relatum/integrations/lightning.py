@@ -11,11 +11,12 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from relatum import world
 from relatum.distiller import Distiller
 from relatum.fit import Source
-from relatum.integrations.samples import batch_of, check_accumulation
+from relatum.integrations.samples import batch_of, check_accumulation, over_all
 from relatum.schedules import Schedule, constant
 from relatum.taps import Tapped
 from relatum.types import Batch, Fault
@@ -60,7 +61,8 @@ class Distilling:
 
     Raises:
         Fault: batches lack what a loss needs; or, once the training begins, gradients are
-            accumulated where a loss compares samples or remembers them.
+            accumulated where a loss compares samples or remembers them, a ``Loader`` gives all
+            processes the same batches, or DDP waits for parameters that no loss reaches.
     """
 
     trainer: Any
@@ -81,6 +83,7 @@ class Distilling:
         self.learner = distiller.learner
         self._make, self._schedule = optimizer, schedule or constant()
         self._random: list[Tensor] | None = None
+        self._reached = False
         if example is not None:
             distiller.rest(batch_of(example, distiller.objective))
 
@@ -116,6 +119,12 @@ class Distilling:
     def on_train_epoch_start(self) -> None:
         """Refuse to accumulate what cannot be, which a callback may have asked for just now."""
         check_accumulation(self.distiller.objective, self.trainer.accumulate_grad_batches)
+        loader = self.trainer.train_dataloader
+        if world.size() > 1 and isinstance(loader, Loader) and not loader.shared:
+            raise Fault(
+                f"{world.size()} processes would all train on the same batches: let each have its"
+                " part of them by Batches(…, shared=True)"
+            )
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The losses of a batch; every term is logged as ``loss/NAME``, before its weight."""
@@ -125,8 +134,22 @@ class Distilling:
         losses = self.distiller.losses(batch)
         told = {**losses.parts, **losses.diagnostics}
         named = {f"loss/{name}": value for name, value in told.items()}
-        self.log_dict({"loss": losses.total.detach(), **named}, batch_size=len(batch))
+        self.log_dict(over_all({"loss": losses.total.detach(), **named}), batch_size=len(batch))
         return losses.total
+
+    def on_after_backward(self) -> None:
+        """Say after the first step what DDP would say at the second, and the way out."""
+        network = self.trainer.strategy.model
+        if self._reached or not isinstance(network, DistributedDataParallel):
+            return
+        self._reached = True
+        named = self.distiller.learning()
+        idle = [name for name, each in named.items() if each.grad is None]
+        if idle and not (network.find_unused_parameters or network.static_graph):
+            raise Fault(
+                f"no loss reaches {idle[0]!r} ({len(idle)} parameters in all), and DDP would wait"
+                " for them: DistillationModule(…, example=BATCH) finds them and leaves them out"
+            )
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """``validation_top1`` of the student in percent; without labels, ``validation_loss``."""
@@ -176,13 +199,19 @@ class Loader:
     """Batches of relatum's, as Lightning takes them: another order and augmentation every epoch.
 
     Args:
-        batches: where the samples come from, on the device that the training is on.
+        batches: where the samples come from, on the device that the training is on. On several
+            processes those of a training are ``Batches(…, shared=True)``.
     """
 
     batch_sampler = None
 
     def __init__(self, batches: Source) -> None:
         self._batches, self._epoch = batches, 1
+
+    @property
+    def shared(self) -> bool:
+        """Whether each process of a training has its own part of every batch."""
+        return bool(getattr(self._batches, "shared", True))
 
     @property
     def sampler(self) -> "Loader":

@@ -1,4 +1,4 @@
-"""What loaders of others give, as a batch of relatum's, and what accumulating does to a loss."""
+"""What loaders of others give and their logs are told, and what accumulating does to a loss."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from relatum import world
 from relatum.objective import Objective
 from relatum.types import Batch, Fault
 
@@ -55,6 +56,14 @@ def _parts(given: Any) -> tuple[Any, Tensor | None, Tensor | None]:
 
 def _first(given: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((given[name] for name in names if given.get(name) is not None), None)
+
+
+def over_all(told: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What was told of this process's samples, as it is of those of all processes."""
+    if world.size() == 1 or not told:
+        return dict(told)
+    values = torch.stack([value.detach().float() for value in told.values()])
+    return dict(zip(told, world.mean(values).unbind(), strict=True))
 
 
 def check_accumulation(objective: Objective, steps: int) -> None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
 from relatum.recipes.recipe import Recipe
 from relatum.record import Record
@@ -13,7 +15,7 @@ FOLDER = "tensorboard"
 
 
 class TensorBoard:
-    """Curves by epoch, and the recipe's fields beside the results under HPARAMS.
+    """Curves by epoch; the results as a text, and beside the recipe's fields under HPARAMS.
 
     ``tensorboard --logdir runs`` shows all runs below a folder.
     """
@@ -37,11 +39,20 @@ class TensorBoard:
     def end(self, record: Record | None) -> None:
         """The results, if there are any."""
         if record is not None:
+            results = results_of(record)
+            self._writer.add_text("results", _table(results), len(record.rows))
             fields = self._recipe.model_dump(mode="json")
             plain = {
                 name: value if isinstance(value, str | int | float | bool) else str(value)
                 for name, value in fields.items()
             }
-            epochs = len(record.rows)
-            self._writer.add_hparams(plain, results_of(record), run_name=".", global_step=epochs)
+            # add_hparams would draw each result as a chart of one point, and there are dozens
+            events: Any = self._writer.file_writer
+            for each in hparams({**plain, **results}, {}):  # type: ignore[no-untyped-call]
+                events.add_summary(each)
         self._writer.close()
+
+
+def _table(results: Mapping[str, float]) -> str:
+    rows = (f"| {name.removeprefix('final/')} | {value:,.6g} |" for name, value in results.items())
+    return "\n".join(["| result | |", "|---|---|", *rows])
