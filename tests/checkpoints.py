@@ -74,9 +74,59 @@ def under_state_dict(network: nn.Module) -> dict[str, Any]:
     return {"state_dict": network.state_dict(), "arch": "resnet8"}
 
 
+def _others(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Weights of another step of the training."""
+    return {name: torch.zeros_like(value) for name, value in network.state_dict().items()}
+
+
+def timm_train(network: nn.Module) -> dict[str, Any]:
+    """``model_best.pth.tar`` of timm's train.py with ``--model-ema``."""
+    return {
+        "epoch": 3,
+        "arch": "resnet18",
+        "state_dict": _others(network),
+        "optimizer": _trained(network),
+        "version": 2,
+        "args": Namespace(model="resnet18", lr=0.1),
+        "metric": 76.5,
+        "state_dict_ema": network.state_dict(),
+    }
+
+
+def torchvision_reference(network: nn.Module) -> dict[str, Any]:
+    """``checkpoint.pth`` of torchvision's references with ``--model-ema``."""
+    mean = {"n_averaged": torch.tensor(5)}
+    mean |= {f"module.{name}": value for name, value in network.state_dict().items()}
+    return {
+        "model": _others(network),
+        "optimizer": _trained(network),
+        "epoch": 3,
+        "args": Namespace(model="resnet18"),
+        "model_ema": mean,
+    }
+
+
+def lightning(network: nn.Module) -> dict[str, Any]:
+    """``epoch=3-step=40.ckpt`` of a module that calls its network ``model``, beside a loss."""
+    state = {f"model.{name}": value for name, value in network.state_dict().items()}
+    return {"epoch": 3, "state_dict": state | {"loss.weight": torch.ones(3)}, "loops": {}}
+
+
+def in_halves(network: nn.Module) -> dict[str, Any]:
+    """Weights in bfloat16, as they are published to be small."""
+    return {
+        name: value.bfloat16() if value.is_floating_point() else value
+        for name, value in network.state_dict().items()
+    }
+
+
 FORMATS: tuple[Callable[[nn.Module], dict[str, Any]], ...] = (
     repdistiller,
     repdistiller_best,
+    repdistiller_last,
+    timm_train,
+    torchvision_reference,
+    lightning,
     mdistiller_student,
     mdistiller_vanilla,
     mdistiller_latest,

@@ -1,5 +1,6 @@
 """Checkpoints of other code bases: read where they are safe, refused in one line where not."""
 
+import json
 import os
 import pickle
 import re
@@ -113,15 +114,55 @@ def test_what_holds_no_weights_is_refused(content: Any, has: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_a_pickled_command_line_is_refused(legacy: bool, tmp_path: Path) -> None:
-    path = checkpoints.save(
-        checkpoints.repdistiller_last(toys.Net()), tmp_path / "wrn_16_2_last.pth", legacy
-    )
+def test_a_pickled_object_is_refused(legacy: bool, tmp_path: Path) -> None:
+    content = checkpoints.repdistiller_last(toys.Net())
+    content["opt"].out = tmp_path  # what parsed the command line may stand there, and no more
+    path = checkpoints.save(content, tmp_path / "wrn_16_2_last.pth", legacy)
     with pytest.raises(Fault, match=r"last\.pth is no file of plain tensors") as caught:
         load_weights(toys.Net(), path)
     line = one_line(caught)
-    assert "it has argparse.Namespace" in line
+    assert "it has pathlib" in line
     assert "torch.save(network.state_dict(), FILE)" in line
+
+
+def test_half_precision_is_raised_and_known_again(tmp_path: Path) -> None:
+    saved, network = toys.Net(), toys.Net()
+    path = checkpoints.save(checkpoints.in_halves(saved), tmp_path / "w.pth")
+    load_weights(network, path)
+    halves = checkpoints.in_halves(saved)
+    for name, value in network.state_dict().items():
+        assert value.dtype == saved.state_dict()[name].dtype
+        torch.testing.assert_close(value, halves[name].to(value.dtype), rtol=0, atol=0)
+    assert fingerprint(network) in fingerprints_of(path)
+
+
+def shards(folder: Path, network: nn.Module) -> tuple[Path, dict[str, str]]:
+    """A network's weights in two files and their index, as transformers saves them."""
+    state = network.state_dict()
+    map_ = {name: f"model-{1 + place % 2}-of-2.safetensors" for place, name in enumerate(state)}
+    for file in set(map_.values()):
+        save_file({name: state[name] for name in state if map_[name] == file}, folder / file)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": map_}))
+    return index, map_
+
+
+def test_weights_in_several_files(tmp_path: Path) -> None:
+    saved, network = toys.Net(), toys.Net()
+    index, map_ = shards(tmp_path, saved)
+    load_weights(network, index)
+    assert fingerprint(network) == fingerprint(saved)
+    for wrong, says in (
+        ("{", "is no index of weights"),
+        ("[]", "is no index of weights"),
+        (json.dumps({"weight_map": map_ | {"fc.more": next(iter(map_.values()))}}), "'fc.more'"),
+        (json.dumps({"weight_map": map_ | {"fc.more": "../w.bin"}}), "files beside it alone"),
+        (json.dumps({"weight_map": map_ | {"fc.more": "w.bin"}}), r"there is no file .*w\.bin"),
+    ):
+        index.write_text(wrong)
+        with pytest.raises(Fault, match=says) as caught:
+            load_weights(network, index)
+        one_line(caught)
 
 
 class Malice:

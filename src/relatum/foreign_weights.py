@@ -5,8 +5,12 @@
 - mdistiller: ``student_best``, ``student_latest``, ``student_240`` hold them under ``model`` too;
   ``best``, ``latest``, ``epoch_240`` hold those of the whole distiller there, whose names begin
   with ``module.student.`` and ``module.teacher.``: taken is the student.
-- Elsewhere they lie under ``state_dict``; DataParallel puts ``module.`` before every name, and
-  torch.compile ``_orig_mod.``.
+- timm's ``train.py`` and torchvision's references hold them under ``state_dict`` and ``model``, and
+  their running mean, which is what both evaluate, under ``state_dict_ema`` and ``model_ema``: taken
+  is the mean. ``AveragedModel`` counts in ``n_averaged`` beside it.
+- Elsewhere they lie under ``state_dict`` or ``model_state_dict``; DataParallel puts ``module.``
+  before every name, torch.compile ``_orig_mod.``, and a Lightning module the name that it gave its
+  network, beside what else it holds.
 
 The names that remain are those of relatum's own networks: both code bases call the layers of all
 that they share alike, and so does ``relatum.models``. Both train on CIFAR-100 with mean (0.5071,
@@ -18,9 +22,11 @@ from typing import Any
 
 from torch import Tensor
 
-UNDER = ("model", "state_dict")
+UNDER = ("state_dict_ema", "model_ema", "model", "state_dict", "model_state_dict")
 BEFORE_ALL = ("module.", "_orig_mod.")
-STUDENT = "student."
+AVERAGED = "n_averaged"
+PARTS = ("student.", "model.", "network.", "net.", "backbone.")
+"""What stands before the names of the network, where there are others."""
 
 
 def readings(content: Any) -> Iterator[Mapping[str, Tensor]]:
@@ -55,10 +61,12 @@ def _plain(content: Any) -> Mapping[str, Tensor] | None:
 
 
 def _unwrapped(state: Mapping[str, Tensor]) -> Mapping[str, Tensor] | None:
+    if AVERAGED in state:
+        state = {name: value for name, value in state.items() if name != AVERAGED}
     for prefix in BEFORE_ALL:
         if state and all(name.startswith(prefix) for name in state):
             return _below(state, prefix)
-    return _below(state, STUDENT) or None
+    return next((found for prefix in PARTS if (found := _below(state, prefix))), None)
 
 
 def _below(state: Mapping[str, Tensor], prefix: str) -> Mapping[str, Tensor]:

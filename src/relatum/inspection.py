@@ -86,7 +86,9 @@ def inspect_model(
     }
     built, source = _built(name, asked, images)
     side = asked["size"] or (built.input.size[0] if built.input.size else built.made["size"])
-    input = replace(built.input, size=(side, side))
+    input = built.input
+    if asked["size"] or input.size is None:
+        input = replace(input, size=(side, side))
     try:
         example = torch.zeros(2, built.made["channels"], side, side)
         tapped = tap(built.network, input, example)
@@ -131,17 +133,17 @@ def _built(name: str, asked: dict[str, int | None], data: Dataset | None) -> tup
 def _facts(name: str, tapped: Tapped, built: Built, source: str) -> dict[str, str]:
     network, input = tapped.network, tapped.input
     assert input.size is not None
-    side, channels = input.size[0], built.made["channels"]
+    shape = (built.made["channels"], *input.size)
     kind = type(network).__name__
     classifier = find_classifier(network, tapped.taps)
     norms = [each for each in network.modules() if isinstance(each, _BatchNorm)]
     count = parameters(network)
     facts = {
         "model": f"{name} ({kind})" if built.name == name else f"{name}: {built.name} ({kind})",
-        "input": f"{channels} by {side} by {side}",
+        "input": " by ".join(map(str, shape)),
         "normalised": f"mean {_numbers(input.mean)}, deviation {_numbers(input.std)} ({source})",
         "parameters": f"{count:,}",
-        "MACs": f"{macs(network, (channels, side, side)):,} an image",
+        "MACs": f"{macs(network, shape):,} an image",
         "coupling": _coupling(norms),
         "classifier": classifier or "none: it ends in no single linear layer behind the embedding",
     }
@@ -162,7 +164,11 @@ def _row(name: str, tapped: Tapped, given: Size | tuple[Size, ...]) -> tuple[str
     places = ", ".join(_place(each) for each in taps)
     word = WORDS.get(name) or (f"stage {name[5:]}" if name.startswith("stage") else "")
     views = {each.view.kind for each in taps} - {"as it is", word}
-    made = {"map": "tokens laid out as a map", "map of channels last": "channels put first"}
+    made = {
+        "map": "tokens laid out as a map",
+        "map of channels last": "channels put first",
+        "mean of map": "the mean of a map",
+    }
     laid = [made[each] for each in sorted(views) if each in made]
     return name, places, ", ".join(map(_shape, sizes)), "; ".join(filter(None, (word, *laid)))
 

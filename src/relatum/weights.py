@@ -6,7 +6,9 @@ import json
 import os
 import re
 import warnings
+from argparse import Namespace
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from relatum.sharding import full_state, load_full_state
 from relatum.types import Fault, first_line
 
 _PLAIN = "give one of weights alone, as torch.save(network.state_dict(), FILE) makes it"
+INDEX = ".index.json"
+"""How the list ends of which of several files holds which weights, as transformers has it."""
 _FOREIGN = re.compile(r"GLOBAL ([\w.]{1,80})")
 
 
@@ -102,10 +106,34 @@ def fingerprint(network: nn.Module) -> str:
 def fingerprints_of(path: Path) -> frozenset[str]:
     """The same of what a file holds: one, or one for each wrapping of another code base's file.
 
+    Half precision is counted as it was saved, and as a network of float32 holds it.
+
     Raises:
         Fault: the file is missing, damaged or holds no weights.
     """
-    return frozenset(map(_digest, _read(path)))
+    every = _read(path)
+    raised = [{name: _raised(value) for name, value in each.items()} for each in every]
+    return frozenset(map(_digest, [*every, *raised]))
+
+
+def known_fingerprints(path: Path) -> frozenset[str]:
+    """As ``fingerprints_of``, computed once for as long as the file stays the same.
+
+    Raises:
+        Fault: likewise.
+        OSError: there is no such file.
+    """
+    about = path.stat()
+    return _known_fingerprints(path.absolute(), about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=64)
+def _known_fingerprints(path: Path, changed: int, size: int) -> frozenset[str]:
+    return fingerprints_of(path)
+
+
+def _raised(value: Tensor) -> Tensor:
+    return value.float() if value.is_floating_point() else value
 
 
 def _digest(state: Mapping[str, Tensor]) -> str:
@@ -129,28 +157,47 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
 
 def weights_in(path: Path, network: nn.Module) -> Mapping[str, Tensor]:
-    """What a file holds, by a network's own names if it can be read so.
+    """What a file holds, by a network's own names if it can be read so, or by most of them.
 
     Raises:
         Fault: the file is missing, damaged or holds no weights.
     """
     every, names = _read(path), set(network.state_dict())
-    return next((each for each in every if set(each) == names), every[-1])
+    exact = next((each for each in every if set(each) == names), None)
+    return exact or max(reversed(every), key=lambda each: len(names & set(each)))
 
 
 def _read(path: Path) -> list[Mapping[str, Tensor]]:
-    """The readings of safetensors, or of a pickle that holds nothing but tensors and numbers.
+    """The readings of safetensors, or of a pickle that holds nothing but tensors and numbers."""
+    content = _sharded(path) if path.name.endswith(INDEX) else _content(path)
+    if not (every := list(readings(content))):
+        has = [repr(name)[:40] for name in content][:5] if isinstance(content, dict) else []
+        raise Fault(
+            f"{path} is no file of plain tensors by name{': it has ' if has else ''}"
+            f"{', '.join(has)}"
+        )
+    for name, value in every[0].items():
+        if what := _not_plain(value):
+            raise Fault(f"{path}: {name} is {what}, and no plain tensor; save it as one")
+    return every
 
-    ``weights_only`` sees to that, so nothing in the file can run.
+
+def _content(path: Path) -> Any:
+    """What one file holds. ``weights_only`` sees to it that nothing in the file can run.
+
+    What parsed a command line may be there too, as in checkpoints of timm and torchvision: it
+    holds values by name, and does nothing.
     """
     if not path.exists():
         raise Fault(f"there is no file {path}")
     try:
         if path.suffix == ".safetensors":
-            content: Any = load_file(path)
-        else:
-            with warnings.catch_warnings(action="ignore"):  # of what is refused in a moment
-                content = torch.load(path, map_location="cpu", weights_only=True)
+            return load_file(path)
+        with (
+            warnings.catch_warnings(action="ignore"),  # of what is refused in a moment
+            torch.serialization.safe_globals([Namespace]),
+        ):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (safetensors.SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
         if "TorchScript" in str(error):  # what torch says of it ends in how to load it all the same
             raise Fault(
@@ -163,16 +210,27 @@ def _read(path: Path) -> list[Mapping[str, Tensor]]:
             f"{path} is no file of plain tensors{f' (it has {foreign[1]})' if foreign else ''}, so"
             f" it was not loaded: such a file can run code; {_PLAIN}"
         ) from error
-    if not (every := list(readings(content))):
-        has = [repr(name)[:40] for name in content][:5] if isinstance(content, dict) else []
-        raise Fault(
-            f"{path} is no file of plain tensors by name{': it has ' if has else ''}"
-            f"{', '.join(has)}"
-        )
-    for name, value in every[0].items():
-        if what := _not_plain(value):
-            raise Fault(f"{path}: {name} is {what}, and no plain tensor; save it as one")
-    return every
+
+
+def _sharded(path: Path) -> dict[str, Tensor]:
+    """What the files beside an index hold together."""
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        names = sorted(set(files.values()))
+    except FileNotFoundError as error:
+        raise Fault(f"there is no file {path}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Fault(f"{path} is no index of weights: {first_line(error)}") from error
+    found: dict[str, Tensor] = {}
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise Fault(f"{path} names {name!r}, and files beside it alone are read")
+        if not isinstance(held := _content(path.with_name(name)), dict):
+            raise Fault(f"{path.with_name(name)} is no file of plain tensors by name")
+        found.update(held)
+    if absent := sorted(set(files) - set(found)):
+        raise Fault(f"{path} names {absent[0]!r}, which {files[absent[0]]} does not hold")
+    return found
 
 
 def _not_plain(value: Tensor) -> str:

@@ -1,12 +1,16 @@
 """Memory that batches share, one after the other."""
 
+import copy
 import gc
+import pickle
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
-from relatum.data import Batches, Stored
-from relatum.data.buffers import ALIGNED, Buffers
+from relatum.data import Batches, Stored, buffers
+from relatum.data.buffers import ALIGNED, KEPT, Buffers
 
 
 def test_the_bits_are_torchs() -> None:
@@ -36,13 +40,56 @@ def test_nothing_is_lent_twice() -> None:
     assert buffers.lend((3, 5), np.float32).data_ptr() == place
 
 
-def test_batches_that_are_let_go_make_room_and_those_that_are_kept_stay() -> None:
-    rows = torch.arange(40)
-    data = Stored(lambda row: torch.full((1, 4, 4), row, dtype=torch.uint8), rows, (1, 4, 4))
-    batches = Batches(data, 4)
-    places = {each.images.data_ptr() for number in range(3) for each in batches.epoch(number)}
-    assert len(places) <= 3
+@pytest.fixture
+def pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The size of every piece that was asked of the system."""
+    found: list[int] = []
+
+    def counted(size: int) -> Any:
+        found.append(size)
+        return aligned(size)
+
+    aligned = buffers._aligned
+    monkeypatch.setattr(buffers, "_aligned", counted)
+    return found
+
+
+def streamed(rows: int = 40) -> Batches:
+    def decode(row: int) -> torch.Tensor:
+        return torch.full((1, 4, 4), row, dtype=torch.uint8)
+
+    return Batches(Stored(decode, torch.arange(rows), (1, 4, 4), threads=1), 4)
+
+
+def test_batches_that_are_let_go_make_room_and_those_that_are_kept_stay(pieces: list[int]) -> None:
+    batches, rows = streamed(), torch.arange(40)
+    for number in range(3):
+        for _ in batches.epoch(number):
+            pass
+    assert {*pieces} == {4 * 16, 4 * 16 * 4}  # bytes, and floats
+    assert len(pieces) <= 2 * KEPT  # of 60 that were lent
     kept = [each.images for each in batches.epoch(0)]
     for _ in batches.epoch(1):
         pass
     assert torch.equal(torch.cat(kept)[:, 0, 0, 0], rows / 255)
+
+
+def test_memory_of_batches_that_were_held_is_given_back() -> None:
+    batches = streamed()
+    free = batches._buffers._free
+    held = list(batches.epoch(0))
+    assert len(held) == 10
+    held.clear()
+    gc.collect()
+    assert max(len(each) for each in free.values()) == KEPT
+
+
+def test_a_copy_brings_no_memory_along() -> None:
+    buffers = Buffers()
+    lent = buffers.lend((1 << 20,), np.uint8)
+    del lent
+    stored = pickle.dumps(buffers)
+    assert len(stored) < 1000
+    again = pickle.loads(stored)
+    assert again.lend((3,), np.uint8).shape == (3,)
+    assert not copy.deepcopy(buffers)._free

@@ -87,6 +87,7 @@ def test_images_without_folders_have_no_labels(tmp_path: Path) -> None:
     assert data.classes == ()
     assert data.train.labels is None
     assert data.test.labels is None
+    assert [each for each in data.said if each.endswith("has no class folders: no labels are used")]
     assert sorted(reds(data, "train") + reds(data, "test")) == list(range(10))
     fill(tmp_path / "two" / "train", {".": 3})
     fill(tmp_path / "two" / "val", {".": 2}, red=9)

@@ -190,6 +190,36 @@ def test_a_split_without_labels_is_passed_over(tmp_path: Path) -> None:
         load(stored(tmp_path / "part", train=[0, -1, 1]))
 
 
+def test_a_named_test_part_is_never_passed_over(tmp_path: Path) -> None:
+    text = stored(tmp_path / "x", train=[0, 1] * 5, held=[-1] * 4)
+    says = r"the split 'held' has no labels and 'train' has; name another behind '#', or none: a"
+    with pytest.raises(Fault, match=says):
+        load(f"{text}#test=held", image_size=8)
+    assert len(load(text, image_size=8).test) == 2  # nobody asked for it
+    text = stored(tmp_path / "y", train=[-1] * 10, held=[-1] * 4)
+    assert len(load(f"{text}#test=held", image_size=8).test) == 4
+
+
+@pytest.mark.parametrize(
+    ("gone", "says"), [("kind", "'held' has no labels and 'train' has"), ("photo", "no column 'ph")]
+)
+def test_splits_of_other_columns(tmp_path: Path, gone: str, says: str) -> None:
+    kind = datasets.ClassLabel(names=["a", "b"])
+    train, held = rows(range(10), kind, [0, 1]), rows(range(4), kind, [0, 1])
+    parts = datasets.DatasetDict({"train": train, "held": held.remove_columns(gone)})
+    parts.save_to_disk(str(tmp_path / "set"))
+    with pytest.raises(Fault, match=says):
+        load(f"hf:{tmp_path / 'set'}#test=held", image_size=8)
+
+
+def test_a_class_of_several_that_stands_alone_keeps_its_labels(tmp_path: Path) -> None:
+    data = load(stored(tmp_path, train=[1] * 10), image_size=8)
+    assert (data.classes, labels(data, "train")) == (("a", "b"), [1] * 8)
+    assert [each for each in data.said if "class" in each] == [
+        f"{data.name} has 2 classes, and all images to learn from are of one, 'b'"
+    ]
+
+
 def bare(folder: Path) -> Path:
     """Parquet that says of no column that it holds images."""
     import pyarrow as arrow

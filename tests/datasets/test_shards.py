@@ -218,10 +218,36 @@ def test_names_that_shards_have_in_common_are_told_apart(tmp_path: Path) -> None
     pack(tmp_path / "test.tar", [("9.png", image(9)), ("1.png", image(8))])
     data = load(f"{tmp_path}/{{a,b}}.tar#{tmp_path}/test.tar", image_size=8)
     assert data.train.names is not None
-    assert data.train.names[0] == f"{tmp_path}/a.tar/0.png"
-    assert data.test.names == (f"{tmp_path}/test.tar/9.png", f"{tmp_path}/test.tar/1.png")
+    assert data.train.names[0] == "a.tar/0.png"
+    assert data.test.names == ("test.tar/9.png", "test.tar/1.png")
     assert len({*data.train.names, *data.test.names}) == 12
-    assert load(f"{tmp_path}/a.tar#{tmp_path}/a.tar").train.names is not None
+
+
+def test_a_shard_is_not_both_learnt_from_and_judged_on(tmp_path: Path) -> None:
+    for shard in "ab":
+        pack(tmp_path / f"{shard}.tar", [(f"{red}.png", image(red)) for red in range(5)])
+    (tmp_path / "c.tar").symlink_to(tmp_path / "a.tar")
+    for test in (f"{tmp_path}/a.tar", f"{tmp_path}/*.tar", f"{tmp_path}/../{tmp_path.name}/c.tar"):
+        assert "among those to learn from" in fault(f"{tmp_path}/{{a,b}}.tar#{test}")
+
+
+def test_names_of_training_images_do_not_hang_on_the_test_part(tmp_path: Path) -> None:
+    for folder in ("one", "two", "deep/one"):
+        (tmp_path / folder).mkdir(parents=True)
+        pack(tmp_path / folder / "a.tar", [(f"{red}.png", image(red)) for red in range(5)])
+    alone = tuple(f"{red}.png" for red in range(5))
+    data = load(f"{tmp_path}/one/a.tar#{tmp_path}/two/a.tar", image_size=8)
+    assert data.train.names == alone
+    assert data.test.names == tuple(f"a.tar/{name}" for name in alone)
+    data = load(f"{tmp_path}/{{one,two}}/a.tar#{tmp_path}/deep/one/a.tar", image_size=8)
+    assert data.train.names == tuple(
+        f"{top}/a.tar/{name}" for top in ("one", "two") for name in alone
+    )
+    assert data.test.names == tuple(f"deep/one/a.tar/{name}" for name in alone)
+    # a name that says what another gets before it
+    pack(tmp_path / "b.tar", [("a.tar/0.png", image(7)), ("0.png", image(8))])
+    data = load(f"{tmp_path}/{{one/a,b}}.tar#{tmp_path}/two/a.tar", image_size=8)
+    assert len({*(data.train.names or ()), *(data.test.names or ())}) == 12
 
 
 @pytest.mark.parametrize("between", [[], [("other.png", b"x")]])

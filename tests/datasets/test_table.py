@@ -128,6 +128,21 @@ def test_a_class_of_the_test_part_alone_is_refused(photos: Path) -> None:
         load(write(photos / "list.csv", "path,label,split", rows))
 
 
+def test_an_image_is_in_one_part_and_of_one_class(photos: Path) -> None:
+    rows = lines(lambda red: "ab"[red % 2], lambda red: "test" if red > 7 else "train")
+    again = '"./photos/../photos/9, é.png"'
+    for row, says in (
+        (f"{again},b,train", "rows 12 and 11 list '.*9, é.png' to learn from and for the test"),
+        (f"{again},a,test", "rows 11 and 12 list .* as 'b' and as 'a': an image has one class"),
+    ):
+        with pytest.raises(Fault, match=says):
+            load(write(photos / "list.csv", "image,label,split", [*rows, row]))
+    # twice alike it counts twice, and what is left out does not count
+    more = [f"{again},b,test", f"{again},a,spare"]
+    data = load(write(photos / "list.csv", "image,label,split", [*rows, *more]), image_size=8)
+    assert reds(data, "test") == [8, 9, 9]
+
+
 def test_a_column_that_is_there_twice_is_refused(photos: Path) -> None:
     rows = lines(lambda red: "a", lambda red: red % 2)
     with pytest.raises(Fault, match="two columns are called 'label'; rename one"):

@@ -1,6 +1,7 @@
 """Distillation by the Trainer of transformers is that by a plain loop."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from relatum.distiller import Distiller
 from relatum.losses import CRD, KD, RRKD, SP
 from relatum.objective import Objective, Term
 from relatum.several import Teachers
-from relatum.types import Fault, Input
+from relatum.types import Batch, Fault, Input
 
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
@@ -24,6 +26,7 @@ from transformers import (
     ViTForImageClassification,
 )
 
+from relatum.integrations import huggingface
 from relatum.integrations.huggingface import OBJECTIVE, DistillationTrainer, _teacher
 from tests import toys
 
@@ -259,3 +262,19 @@ def test_several_teachers_are_taken_as_they_are() -> None:
     """They are a module too, and no network to be tapped."""
     both = Teachers(toys.teacher(), toys.teacher(2))
     assert _teacher(both, None, Input()) is both
+
+
+def test_what_no_loss_reaches_is_looked_for_with_as_many_images_as_a_step_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Batch] = []
+    monkeypatch.setattr(Distiller, "rest", lambda _, batch: asked.append(batch))
+    # of two processes; that both do so is a test of minutes
+    monkeypatch.setattr(huggingface, "world", SimpleNamespace(size=lambda: 2, alike=list))
+    example = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 8, 8)
+    for given in (None, example):
+        named: Any = {"teacher": teacher(), "objective": relational(), "example": given}
+        DistillationTrainer(student(), arguments(tmp_path), **named)
+    assert [len(each) for each in asked] == [SIZE, SIZE]
+    assert asked[0].indices.tolist() == list(range(SIZE))
+    assert asked[1].images[:, 0, 0, 0].tolist() == [0, 1, 2, 0]

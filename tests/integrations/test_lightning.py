@@ -1,6 +1,7 @@
 """Distillation by Lightning's Trainer is that by relatum's own loop."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from relatum import integrations
+from relatum.data import Batches
 from relatum.distiller import Distiller
 from relatum.fit import fit
 from relatum.losses import KD, SP, CrossEntropy
@@ -21,6 +24,7 @@ from tests.training import STEPS, made, sgd
 pytest.importorskip("lightning")
 
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
 
 from relatum.integrations.lightning import (
     DistillationModule,
@@ -219,3 +223,35 @@ def test_an_example_tells_what_learns(tmp_path: Path) -> None:
     assert len(learning) == len(distiller.parameters())
     assert not distiller.student.network.fc.weight.requires_grad  # type: ignore[union-attr]
     assert isinstance(made.student, Tapped)
+
+
+def test_processes_wait_for_each_other_when_losses_are_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met: list[int] = []
+    told: list[dict[str, float]] = []
+
+    class Logged(Logger):  # type: ignore[misc]
+        name, version = "", 0
+
+        def log_hyperparams(self, *_: Any, **__: Any) -> None: ...
+
+        def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+            told.append({"step": step or 0, **metrics})
+
+    def over_all(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        met.append(made_one.trainer.global_step)
+        return terms
+
+    # of two processes; that both say the same is a test of minutes
+    monkeypatch.setattr(integrations.lightning, "world", SimpleNamespace(size=lambda: 2))
+    monkeypatch.setattr(integrations.lightning, "over_all", over_all)
+    made_one, heard = module(made()), Heard()
+    shared = Loader(Batches(toys.resident(16), 2, shared=True))
+    named: dict[str, Any] = {"callbacks": [heard], "logger": Logged(), "log_every_n_steps": 3}
+    trainer(tmp_path, 2, **named).fit(made_one, shared)
+    assert met == [0, 2, 5, 7, 8, 11, 14, 15]
+    assert [each["step"] for each in told] == [2, 5, 8, 11, 14]
+    # what is logged is of that very step
+    assert [each["loss"] for each in told] == [heard.totals[step] for step in (2, 5, 8, 11, 14)]
+    assert float(heard.last["loss"]) == heard.totals[15]

@@ -120,6 +120,7 @@ def trained(
         default_root_dir=place,
         callbacks=[heard],
         enable_checkpointing=False,
+        log_every_n_steps=1,
         **{**quiet, **several, **named},
     )
     trainer.fit(module, loader or batches(), ckpt_path=resume)

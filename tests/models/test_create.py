@@ -76,7 +76,7 @@ def test_a_function_gets_what_its_signature_takes(here: Path) -> None:
         ("ResNet50", "nearest are resnet50-cifar"),
         ("wrn_40_2", "nearest are wrn-40-2"),
         ("mnist_mlp_32", "nearest are mnist-mlp-32"),
-        ("hf/some", "no kind of model 'some'"),
+        ("hf/some", "no kind of vision model 'some'"),
         ("resnet20:pretrained", "'resnet20' has no published weights"),
         ("mine.py:make_modle", "nearest are make_model"),
         ("mine.py:make_deep", "asks for 'depth'"),

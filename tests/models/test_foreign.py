@@ -1,4 +1,6 @@
+import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from relatum.models import create
-from relatum.types import Fault
+from relatum.models.foreign import built_for, listed, published
+from relatum.types import Fault, Input
 
 
 def test_timm_takes_any_channels_and_classes() -> None:
@@ -42,7 +45,8 @@ def test_timm_weights_only_where_the_name_asks(monkeypatch: pytest.MonkeyPatch) 
         ("timm/resnt18", "timm has no model 'resnt18'; the nearest are resnet18"),
         ("timm/resnet18.a1_in2k", r"nearest are resnet18\.a1_in1k"),
         ("timm/vovnet57a:pretrained", "no published weights for 'vovnet57a'"),
-        ("timm/", "timm has no model ''"),
+        ("timm/ResNet18", "the nearest are resnet18"),
+        ("timm/", "timm has no model ''; relatum list models timm/ lists all"),
     ],
 )
 def test_timm_faults(name: str, message: str) -> None:
@@ -73,6 +77,63 @@ def test_timm_networks_that_cannot_change_size(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(timm, "create_model", refuse)
     with pytest.raises(Fault, match="cannot be built for 64 pixels, only for 224"):
         create("timm/vit_tiny_patch16_224", channels=3, size=64, classes=7)
+
+
+def test_timm_networks_that_cannot_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    timm = pytest.importorskip("timm")
+
+    def refuse(name: str, **how: Any) -> nn.Module:
+        raise AssertionError("window size must divide the map\nmore of it")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    says = "timm/resnet18 cannot be built for 64 pixels: window size must divide the map$"
+    with pytest.raises(Fault, match=says):
+        create("timm/resnet18", channels=3, size=64, classes=7)
+
+
+def test_a_folder_that_timm_saved(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    from timm.models import save_for_hf
+
+    torch.manual_seed(0)
+    saved = timm.create_model("vit_tiny_patch16_224", num_classes=7, img_size=32, depth=1).eval()
+    about: dict[str, Any] = {
+        "input_size": [3, 32, 32],
+        "mean": [0.1, 0.2, 0.3],
+        "std": [0.4, 0.5, 0.6],
+    }
+    about["fixed_input_size"] = True
+    config = {"pretrained_cfg": about, "model_args": {"img_size": 32, "depth": 1}}
+    save_for_hf(saved, str(tmp_path), model_config=config, safe_serialization=True)
+    name = f"timm/local-dir:{tmp_path}"
+    assert published(name) == (7, Input((32, 32), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
+    assert built_for(name) == 32
+    images = torch.rand(2, 3, 32, 32)
+    network = create(f"{name}:pretrained", channels=3, size=32, classes=7).eval()
+    torch.testing.assert_close(network(images), saved(images))
+    larger = create(f"{name}:pretrained", channels=3, size=48, classes=7).eval()
+    assert larger(torch.rand(2, 3, 48, 48)).shape == (2, 7)
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "nothing"}))
+    for asked in (published, built_for):
+        with pytest.raises(Fault, match="cannot be had"):
+            asked(name)
+
+
+def test_names_of_a_library_are_listed() -> None:
+    pytest.importorskip("timm")
+    pytest.importorskip("transformers")
+    assert "timm/resnet18" in listed("timm/resnet")
+    assert not [each for each in listed("timm/resnet") if not each.startswith("timm/resnet")]
+    assert listed("torchvision/*net18") == ["torchvision/resnet18"]
+    kinds = listed("hf/")
+    assert {"hf/vit", "hf/swinv2", "hf/dinov2"} <= set(kinds)
+    assert not {"hf/bert", "hf/gpt2", "hf/detr", "hf/imagegpt"} & set(kinds)
+    for text, says in (
+        ("timm/vovnett", "timm has no model 'vovnett'; the nearest are .*vovnet"),
+        ("keras/vgg", "no library is called 'keras'; there are timm, torchvision, hf"),
+    ):
+        with pytest.raises(Fault, match=says):
+            listed(text)
 
 
 @pytest.mark.parametrize("library", ["timm", "torchvision"])

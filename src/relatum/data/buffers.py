@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,10 @@ from relatum.types import Images
 
 ALIGNED = 64
 """Bytes, as torch aligns its own: sums of some libraries hang on it."""
+KEPT = 4
+"""Pieces of one size that wait to be lent: as many as an epoch has in hand at its end, which is
+two that are decoded ahead, one that is used and one that is made of it. What was held beyond that,
+as by who makes a list of an epoch, goes back to the system."""
 
 
 class Buffers:
@@ -49,8 +54,12 @@ class Buffers:
             whole = _aligned(size)
         # A new object for every loan: the tensor's storage, and so all its views, hold it.
         loan = whole.view(kind).reshape(shape)
-        weakref.finalize(loan, free.append, whole).atexit = False
+        weakref.finalize(loan, _back, free, whole).atexit = False
         return torch.from_numpy(loan)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the memory: a copy asks for its own."""
+        return {"_free": {}}
 
     def scaled(self, pixels: UInt8[Tensor, "some channel height width"]) -> Images:
         """Bytes divided by 255, as floats: on a processor in one pass, into memory that is lent."""
@@ -60,6 +69,11 @@ class Buffers:
         # numpy divides while a part is in the cache; torch would first make floats of all of it
         np.divide(pixels.numpy(), np.float32(255), out=images.numpy())
         return images
+
+
+def _back(free: list[NDArray[np.uint8]], whole: NDArray[np.uint8]) -> None:
+    if len(free) < KEPT:  # several threads at once may leave one more, which does no harm
+        free.append(whole)
 
 
 def _aligned(size: int) -> NDArray[np.uint8]:

@@ -60,7 +60,8 @@ def load(text: str, reading: Reading, download: bool = False) -> Dataset:
     (``Image``, ``ClassLabel``); the first of each is taken. A column ``label`` of numbers or texts
     does for classes. The training part is the split ``train``, the test part ``test`` or
     ``validation``; without one a fifth of the training part is held back. Classes of -1 or none
-    at all, as in tests that are judged elsewhere, are no labels: such a split is passed over.
+    at all, as in tests that are judged elsewhere, are no labels: such a split is passed over,
+    unless it is the one that was named.
     Columns and splits may be named too: ``hf:NAME#image=photo,label=kind,train=all,test=held``.
 
     Args:
@@ -72,7 +73,7 @@ def load(text: str, reading: Reading, download: bool = False) -> Dataset:
     Raises:
         Fault: ``datasets`` is not installed, the set is not here, it has no images or no such
             column or split, or some of the images have a class and others none, or one that its
-            column does not name.
+            column does not name, or the split that was named as the test part has none.
     """
     source, config, asked = _parse(text)
     splits = _opened(source, config, download)
@@ -81,6 +82,11 @@ def load(text: str, reading: Reading, download: bool = False) -> Dataset:
     train = _part(text, first, splits[first], image, label)
     tests = {each: _part(text, each, splits[each], image, label) for each in judges}
     usable = [each for each, part in tests.items() if part.labels or not train.labels]
+    if "test" in asked and not usable:
+        raise Fault(
+            f"hf:{text}: the split {asked['test']!r} has no labels and {first!r} has; name another"
+            " behind '#', or none: a fifth is then held back"
+        )
     judged = tests[usable[0]] if usable else None
     note = f"test part: the split {usable[0]!r}" if usable else HELD
     if label:
@@ -185,7 +191,9 @@ def _quiet(source: str, download: bool) -> Iterator[None]:
 
 
 def _labels(name: str, split: str, rows: Any, label: str) -> list[str] | None:
-    """The class of each image, or ``None`` if none has one: -1 on the hub, or nothing."""
+    """The class of each image, or ``None`` if none has one: -1, nothing, or no such column."""
+    if label not in rows.features:
+        return None
     numbers = rows[label][:] if not isinstance(rows[label], list) else rows[label]
     names = classes_of(rows, label)
     lacking = sum(each is None or each == -1 for each in numbers)
@@ -210,6 +218,8 @@ def _labels(name: str, split: str, rows: Any, label: str) -> list[str] | None:
 def _part(text: str, split: str, rows: Any, image: str, label: str | None) -> Part:
     from datasets import Image
 
+    if image not in rows.features:
+        raise Fault(f"hf:{text}: the split {split!r} has no column {image!r}; give it one")
     if rows._indices is not None:
         rows = rows.flatten_indices()
     labels = None if label is None else _labels(f"hf:{text}", split, rows, label)

@@ -118,7 +118,14 @@ def dataset_of(
     _check_left(name, train, sets[0], ordered)
     said = [f"{_said(name, broken, total)}, and left out"] if broken else []
     if train.labels and len(alone := set(train.labels)) == 1:
-        said.append(f"{name} has one class, {alone.pop()!r}, which tells nothing: no labels")
+        only = alone.pop()
+        if ordered:
+            all_of = "all images to learn from are of one"
+            said.append(f"{name} has {len(ordered)} classes, and {all_of}, {only!r}")
+        elif only:
+            said.append(f"{name} has one class, {only!r}, which tells nothing: no labels")
+        else:
+            said.append(f"{name} has no class folders: no labels are used")
     if test is None:
         if not round(HELD_BACK * len(sets[0])):
             raise Fault(

@@ -3,8 +3,10 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from glob import glob
+from os.path import abspath
 from pathlib import Path
 
 import torch
@@ -70,13 +72,15 @@ def load(text: str, reading: Reading) -> Dataset:
         reading: how the images are wanted.
 
     Raises:
-        Fault: a shard is missing, damaged, compressed or no file; or samples without an image or
-            without a class.
+        Fault: a shard is missing, damaged, compressed or no file, or in both parts; or samples
+            without an image or without a class.
     """
     patterns = text.split("#")
     if len(patterns) > 2:
         raise Fault(f"{text}: one '#' parts training shards from test shards, there are more")
-    parts = _told_apart([_part(each) for each in patterns])
+    sides = [_shards(each.strip()) for each in patterns]
+    _check_apart(sides)
+    parts = _told_apart(list(map(_part, patterns, sides)))
     note = f"test part: {patterns[1]}" if len(parts) > 1 else ""
     test = parts[1] if len(parts) > 1 else None
     if test is not None and parts[0].labels is None:
@@ -140,8 +144,18 @@ def _check_there(path: Path) -> None:
         )
 
 
-def _part(pattern: str) -> Part:
-    shards = _shards(pattern.strip())
+def _check_apart(sides: Sequence[Sequence[Path]]) -> None:
+    """Refuse a shard that is both learnt from and judged on."""
+    learnt = {each.resolve() for each in sides[0]}
+    for shard in (each for side in sides[1:] for each in side):
+        if shard.resolve() in learnt:
+            raise Fault(
+                f"{shard}: this shard is among those to learn from and those of the test part,"
+                " which would tell nothing; leave it out of one"
+            )
+
+
+def _part(pattern: str, shards: tuple[Path, ...]) -> Part:
     where = f"shards {pattern} of {shards[0].parent.resolve()}"
 
     def look() -> dict[str, Tensor]:
@@ -175,24 +189,48 @@ def _part(pattern: str) -> Part:
 
 
 def _told_apart(parts: list[Part]) -> list[Part]:
-    """The same images, with their shard before their names where two have one name.
+    """The same images, with their shard's file before their names where two have one name.
 
-    Shards are often numbered from 0 again, and a table of embeddings is keyed by names.
+    Shards are often numbered from 0 again, and a table of embeddings is keyed by names. So of a
+    shard's path as little goes before them as tells them apart: they survive that the shards are
+    moved. Those of the first part are the same whatever the second one is.
 
     Raises:
         Fault: two of one shard have one name.
     """
-    every = [name for part in parts for name in part.originals.names]
-    if len(set(every)) == len(every):
-        return parts
+    taken: dict[str, tuple[str, int]] = {}
     found: list[Part] = []
+    depth = 0
     for part in parts:
         members = part.originals
         assert isinstance(members, Members)
-        named = zip(members.places, members.names, strict=True)
-        names = tuple(f"{shown(members.shards[place[0]])}/{name}" for place, name in named)
-        twice = [name for name, count in Counter(names).items() if count > 1]
-        if twice:
-            raise Fault(f"{twice[0]} is there twice; pack that shard anew, each file once")
+        shards = [Path(abspath(each)) for each in members.shards]
+        places = [(str(shards[shard]), first) for shard, first, _ in members.places]
+        names = _named(members, shards, depth)
+        while twice := _twice(names, places, taken):
+            depth += 1
+            if depth > max(len(each.parts) for each in shards):
+                raise Fault(f"{twice} is there twice; pack that shard anew, each file once")
+            names = _named(members, shards, depth)
+        taken.update(zip(names, places, strict=True))
         found.append(Part(replace(members, names=names), part.labels))
     return found
+
+
+def _named(members: Members, shards: list[Path], depth: int) -> tuple[str, ...]:
+    """The names with so many parts of their shard's path before them."""
+    if not depth:
+        return members.names
+    before = [shown(Path(*each.parts[-depth:])) for each in shards]
+    named = zip(members.places, members.names, strict=True)
+    return tuple(f"{before[place[0]]}/{name}" for place, name in named)
+
+
+def _twice(
+    names: Sequence[str], places: Sequence[tuple[str, int]], taken: Mapping[str, tuple[str, int]]
+) -> str | None:
+    """A name that two images have, of these or of those that have theirs already."""
+    own = dict(zip(names, places, strict=True))
+    if len(own) < len(names):
+        return next(name for name, count in Counter(names).items() if count > 1)
+    return next((name for name, each in own.items() if taken.get(name, each) != each), None)

@@ -4,6 +4,7 @@ import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from os.path import join, normpath
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def load(text: str, reading: Reading) -> Dataset:
 
     Raises:
         Fault: the file is missing or no table, has no such column, leaves out the path or the
-            class of an image, or names images that cannot be read.
+            class of an image, lists one image in two parts or with two classes, or names images
+            that cannot be read.
     """
     path, asked = _parse(text)
     columns = _columns(path)
@@ -58,6 +60,7 @@ def load(text: str, reading: Reading) -> Dataset:
         _check_full(path, found["label"], labels)
     split = columns[found["split"]] if "split" in found else None
     rows, note = _parts(path, split, len(images))
+    _check_once(path, rows, images, labels)
     parts = [_part(path, place, each, images, labels) for place, each in enumerate(rows)]
     test = parts[1] if len(parts) > 1 else None
     return dataset_of(f"table:{path}", parts[0], test, reading, note=note)
@@ -205,6 +208,30 @@ def _parts(path: Path, split: Column | None, count: int) -> tuple[list[list[int]
     left = f"; what is {' or '.join(map(repr, rest[:3]))} is left out" if rest else ""
     judged = [row for row, each in enumerate(folded) if each == test]
     return [learnt, judged], f"test part: what the table calls {test!r}{left}"
+
+
+def _check_once(
+    path: Path, parts: Sequence[Sequence[int]], images: Column, labels: Column | None
+) -> None:
+    """Refuse an image that is judged on and learnt from, or that has two classes.
+
+    By its path as it is written: no link is followed, which would take minutes for a million.
+    """
+    top = str(path.parent)
+    first: dict[str, tuple[int, int]] = {}
+    for part, rows in enumerate(parts):
+        for row in rows:
+            before, of = first.setdefault(normpath(join(top, images[row])), (row, part))
+            if of != part:
+                said = "to learn from and for the test part: the test would tell nothing"
+            elif labels is not None and labels[before] != labels[row]:
+                said = f"as {labels[before]!r} and as {labels[row]!r}: an image has one class"
+            else:
+                continue
+            raise Fault(
+                f"{path}: rows {before + 2} and {row + 2} list {images[row]!r} {said}; leave one"
+                " out"
+            )
 
 
 def _part(

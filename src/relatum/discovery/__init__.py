@@ -6,6 +6,8 @@ from dataclasses import replace
 from torch import nn
 
 from relatum.discovery.classifier import PASSES as PASSES
+from relatum.discovery.classifier import before_dropout, last_layer
+from relatum.discovery.classifier import classifies as classifies
 from relatum.discovery.classifier import find_classifier as find_classifier
 from relatum.discovery.seen import DryRun, Layout, Seen
 from relatum.discovery.stages import STAGES, Step, blocks, course, resolutions, spread, tap_of
@@ -13,7 +15,7 @@ from relatum.taps import Tap, Taps
 from relatum.types import Fault, Images
 from relatum.views import Kind, View
 
-__all__ = ["PASSES", "find_classifier", "find_taps", "tap_at"]
+__all__ = ["PASSES", "classifies", "find_classifier", "find_taps", "tap_at"]
 
 Taken = dict[str, Tap | tuple[Tap, ...]]
 
@@ -22,7 +24,8 @@ def find_taps(network: nn.Module, images: Images) -> Taps:
     """The taps that a network declares (``network.taps``), or else those found by a dry run.
 
     - ``embedding``: what enters the last linear layer, before a dropout in front of it (unless
-      that works in place); a network that ends in no linear layer gives its output;
+      that works in place), or the mean of the map that enters a last convolution of one pixel;
+      a network that ends in neither gives its output;
     - ``maps``: the last feature map (batch, channel, height, width) before the final pooling; of
       a network of tokens those of its patches, behind the last norm;
     - ``stages``, and ``stage1``, ``stage2`` … by themselves: the last map of each resolution, of
@@ -43,10 +46,15 @@ def find_taps(network: nn.Module, images: Images) -> Taps:
         return declared
     run = DryRun(network, images)
     taps: Taken = {}
-    if embedding := _embedding(run):
-        taps["embedding"] = embedding
-    steps = resolutions(course(run))
-    maps = _maps(run.seen) or (tap_of(steps[-1]) if steps else None)
+    seen, steps = run.seen, course(run)
+    if run.output.ndim == 2:
+        last = last_layer(run)
+        taps["embedding"] = Tap("") if last is None else _enters(run, last)
+        if last is not None:  # what tells the classes of each place is no map
+            seen = seen[: seen.index(last) + (last.left.ndim == 2)]
+            steps = [step for step in steps if step[0] in seen or step[0].item is not None]
+    steps = resolutions(steps)
+    maps = _maps(seen) or (tap_of(steps[-1]) if steps else None)
     layout = None if maps is None else _laid_out(run, maps)
     if maps is not None and run.output.ndim != 2:  # of images to images: it ends in a decoder
         taps |= {"maps": maps, **_numbered([tap_of(step) for step in steps[-STAGES:]])}
@@ -79,20 +87,10 @@ def tap_at(network: nn.Module, path: str, images: Images) -> Tap:
     return Tap(path, "output", view)
 
 
-def _embedding(run: DryRun) -> Tap | None:
-    once = [each for each in run.seen if each.runs == 1]
-    linear = [each for each in once if isinstance(each.module, nn.Linear)]
-    if run.output.ndim != 2:
-        return None
-    headless = getattr(run.network, "num_classes", None) == 0  # as timm has it
-    if headless or not linear or linear[-1].left.shape != run.output.shape:
-        return Tap("")  # no classifier: what the network itself returns
-    last = linear[-1]
-    for each in reversed(once):
-        drops = isinstance(each.module, nn.Dropout) and not each.module.inplace
-        if drops and each.left is last.entered:
-            last = each
-    return Tap(last.path, "input")
+def _enters(run: DryRun, last: Seen) -> Tap:
+    """What enters the layer that makes the output, or a dropout before it."""
+    kind: Kind = "mean of map" if last.left.ndim == 4 else "as it is"
+    return Tap(before_dropout(run, last).path, "input", View(kind))
 
 
 def _maps(seen: list[Seen]) -> Tap | None:

@@ -17,7 +17,7 @@ PREFIX = 16
 """Tokens before the patches, at most: a class token, one of distillation, registers."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # two that hold the same numbers are still two
 class Seen:
     """One submodule's part in a dry run: what came in and out, how often it ran.
 

@@ -31,10 +31,21 @@ def course(run: DryRun) -> list[Step]:
 def _steps(run: DryRun, path: str) -> Iterator[Step]:
     for each in run.within(path):
         layout = run.left(each)
+        if layout is None and _pools_tokens(run, each):
+            continue
         if layout is None or (_halves(run, each, layout) and _is_made_of_maps(run, each)):
             yield from _steps(run, each.path)
         else:
             yield each, layout
+
+
+def _pools_tokens(run: DryRun, each: Seen) -> bool:
+    """Whether a submodule makes a vector of tokens: what lies within are its keys and values."""
+    entered = run.layout(each.entered)
+    if entered is None or not entered.tokens:
+        return False
+    inside = [run.left(part) for part in run.every if part.path.startswith(f"{each.path}.")]
+    return not any(part and part.tokens and part.channels == entered.channels for part in inside)
 
 
 def _halves(run: DryRun, each: Seen, layout: Layout) -> bool:

@@ -99,7 +99,7 @@ class DistillationTrainer(Trainer):  # type: ignore[misc]
         if world.size() > 1:
             _share(objective)
             # DDP would wait for what no loss reaches, as a classifier under relations alone
-            self.distiller.rest(_of_zeros(images))
+            self.distiller.rest(_of_zeros(images, self.args.per_device_train_batch_size))
         self._told: dict[str, Tensor] = {}
         self._passes = 0
         self.add_callback(_Keeps(objective))
@@ -227,10 +227,13 @@ def _example(model: nn.Module) -> Images:
     return torch.zeros(2, getattr(config, "num_channels", None) or 3, height, width)
 
 
-def _of_zeros(images: Images) -> Batch:
-    """These images, as a batch of which nothing else is known."""
-    numbers = torch.arange(len(images), device=images.device)
-    return Batch(images, torch.zeros_like(numbers), numbers)
+def _of_zeros(images: Images, length: int) -> Batch:
+    """So many of these images, in turn, as a batch of which nothing else is known.
+
+    As many as a step has: some losses are built for batches of one size.
+    """
+    numbers = torch.arange(length, device=images.device)
+    return Batch(images[numbers % len(images)], torch.zeros_like(numbers), numbers)
 
 
 def _share(objective: Objective) -> None:

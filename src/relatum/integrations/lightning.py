@@ -127,15 +127,28 @@ class Distilling:
             )
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The losses of a batch; every term is logged as ``loss/NAME``, before its weight."""
+        """The losses of a batch; every term is logged as ``loss/NAME``, before its weight.
+
+        On several processes these are means over all samples of a batch, taken when the Trainer
+        logs (``log_every_n_steps``) and at an epoch's first and last batch: a monitor that looks
+        more often sees the last ones.
+        """
         batch = batch_of(batch, self.distiller.objective)
         steps = self.trainer.estimated_stepping_batches
         self.distiller.objective.at(min(1.0, self.trainer.global_step / steps))
         losses = self.distiller.losses(batch)
-        told = {**losses.parts, **losses.diagnostics}
-        named = {f"loss/{name}": value for name, value in told.items()}
-        self.log_dict(over_all({"loss": losses.total.detach(), **named}), batch_size=len(batch))
+        if self._is_due(batch_idx):
+            told = {**losses.parts, **losses.diagnostics}
+            named = {f"loss/{name}": value for name, value in told.items()}
+            self.log_dict(over_all({"loss": losses.total.detach(), **named}), batch_size=len(batch))
         return losses.total
+
+    def _is_due(self, batch_idx: int) -> bool:
+        """Whether losses are logged now: at every step, but where processes wait for each other."""
+        if world.size() == 1 or batch_idx == 0 or self.trainer.is_last_batch:
+            return True
+        every = self.trainer.log_every_n_steps
+        return bool(every) and (self.trainer.global_step + 1) % every == 0
 
     def on_after_backward(self) -> None:
         """Say after the first step what DDP would say at the second, and the way out."""

@@ -101,8 +101,7 @@ def create(name: str, *, channels: int, size: int, classes: int) -> nn.Module:
     """
     asked = {"channels": channels, "size": size, "classes": classes}
     for number, value in asked.items():
-        embeds = number == "classes" and name.startswith(("timm/", "hf/"))
-        if value < (0 if embeds else 1):
+        if value < (0 if number == "classes" and can_embed(name) else 1):
             raise Fault(f"{name}: {number} must be at least 1, got {value}")
     if name in MODELS:
         return _call(name, MODELS[name], asked)
@@ -122,6 +121,16 @@ def create(name: str, *, channels: int, size: int, classes: int) -> nn.Module:
     if ":" in name:
         return _call(name, from_path(name), asked)
     raise Fault(unknown_model(name, MODELS))
+
+
+def can_embed(name: str) -> bool:
+    """Whether ``create`` can build a network that ends in its embedding, by 0 classes.
+
+    Example:
+        >>> can_embed("timm/resnet18"), can_embed("resnet20")
+        (True, False)
+    """
+    return name.startswith(("timm/", "hf/"))
 
 
 def is_own(name: str) -> bool:

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from relatum.models.hub import told_once
 from relatum.models.huggingface import published_huggingface, size_of_huggingface
+from relatum.models.kinds import kinds
 from relatum.types import Fault, Input, first_line
 
 LIBRARIES = ("timm", "torchvision", "hf")
@@ -23,40 +27,100 @@ def from_timm(
     """One of timm's networks, for this many channels and classes (none: for an embedding).
 
     Networks that are built for one size (ViT, Swin) are built for this one; timm resamples
-    their position embeddings when it loads weights.
+    their position embeddings when it loads weights. Behind ``hf-hub:`` is one of the hub, behind
+    ``local-dir:`` a folder, as timm saves them.
 
     Raises:
         Fault: timm is not installed, lacks the name, or cannot build the network for the size.
     """
+    timm, found = _timm(name), _said_by_timm(name)
+    if pretrained and not {".", ":"} & set(name) and not timm.is_model_pretrained(name):
+        raise Fault(f"timm has no published weights for {name!r}; drop ':pretrained'")
+    sized: dict[str, Any] = {}
+    if found is not None and found.fixed and found.size != size:
+        sized["img_size"] = size
+    build: Any = timm.create_model
+    try:
+        with told_once():
+            network: nn.Module = build(
+                name, pretrained=pretrained, num_classes=classes, in_chans=channels, **sized
+            )
+    except Exception as error:
+        if ":" in name or _unreached(error):
+            raise _unfetched(f"timm/{name}", error) from error
+        if found is not None and isinstance(error, TypeError) and "img_size" in str(error):
+            raise Fault(
+                f"timm/{name} cannot be built for {size} pixels, only for {found.size}"
+            ) from error
+        raise Fault(
+            f"timm/{name} cannot be built for {size} pixels: {first_line(error)}"
+        ) from error
+    return network
+
+
+def _timm(name: str) -> Any:
     try:
         import timm
     except ImportError as error:
         raise Fault(f"timm/{name} needs timm: pip install relatum[timm]") from error
-    found = None
-    if ":" not in name:  # with a colon it is hf-hub:owner/name, which timm looks up by itself
+    return timm
+
+
+def _torchvision(name: str | None = None) -> Any:
+    """Its models, of which it must have one of this name."""
+    try:
+        from torchvision import models
+    except ImportError as error:
+        raise Fault(
+            f"torchvision/{name or '…'} needs torchvision: pip install torchvision"
+        ) from error
+    known = models.list_models(module=models)
+    if name is not None and name not in known:
+        raise Fault(_unknown("torchvision", name, known))
+    return models
+
+
+class _TimmSays(NamedTuple):
+    """What timm knows of a network: of its weights, and whether it is built for one size."""
+
+    classes: int
+    input: Input
+    size: int
+    fixed: bool
+
+
+def _said_by_timm(name: str) -> _TimmSays | None:
+    """What timm knows of a network; ``None`` where it has the code alone.
+
+    Raises:
+        Fault: timm lacks the name; or it is of a hub or a folder, and cannot be had.
+    """
+    timm = _timm(name)
+    if ":" not in name:  # with a colon it is elsewhere, and timm looks it up by itself
         known = timm.list_pretrained() if "." in name else timm.list_models()
         if name not in known:
             raise Fault(_unknown("timm", name, known))
-        if pretrained and "." not in name and not timm.is_model_pretrained(name):
-            raise Fault(f"timm has no published weights for {name!r}; drop ':pretrained'")
         found = timm.get_pretrained_cfg(name)
-    sized: dict[str, Any] = {}
-    if found is not None and found.fixed_input_size and found.input_size[-1] != size:
-        sized["img_size"] = size
-    build: Any = timm.create_model
-    try:
-        network: nn.Module = build(
-            name, pretrained=pretrained, num_classes=classes, in_chans=channels, **sized
-        )
-    except Exception as error:
-        if found is None or _unreached(error):
+        told = None if found is None else found.to_dict()
+    else:  # only the network itself says what its config.json does, whatever timm's version
+        try:
+            told = _empty(timm, name).pretrained_cfg
+        except Exception as error:
             raise _unfetched(f"timm/{name}", error) from error
-        if not isinstance(error, TypeError) or "img_size" not in str(error):
-            raise
-        raise Fault(
-            f"timm/{name} cannot be built for {size} pixels, only for {found.input_size[-1]}"
-        ) from error
-    return network
+    if told is None:
+        return None
+    size = tuple(told["input_size"][1:])
+    input = Input(size, tuple(told["mean"]), tuple(told["std"]))
+    return _TimmSays(told["num_classes"], input, size[0], bool(told.get("fixed_input_size")))
+
+
+def _empty(timm: Any, name: str) -> Any:
+    """A network without weights, which takes no time."""
+    try:
+        with torch.device("meta"):
+            return timm.create_model(name)
+    except RuntimeError:  # some, and all of older timm, read numbers while they are built
+        return timm.create_model(name)
 
 
 def _unfetched(name: str, error: Exception) -> Fault:
@@ -89,13 +153,7 @@ def from_torchvision(
     Raises:
         Fault: torchvision is not installed, lacks the name, or cannot build the network so.
     """
-    try:
-        from torchvision import models
-    except ImportError as error:
-        raise Fault(f"torchvision/{name} needs torchvision: pip install torchvision") from error
-    known = models.list_models(module=models)
-    if name not in known:
-        raise Fault(_unknown("torchvision", name, known))
+    models = _torchvision(name)
     if channels != 3:
         raise Fault(
             f"torchvision/{name} takes images of 3 channels, these have {channels};"
@@ -137,19 +195,12 @@ def published(name: str) -> tuple[int, Input]:
     """
     library, _, model = name.partition("/")
     if library == "timm":
-        import timm
-
-        found = timm.get_pretrained_cfg(model)
+        found = _said_by_timm(model)
         if found is None:
             raise Fault(f"timm has no published weights for {model!r}")
-        return found.num_classes, Input(found.input_size[1:], tuple(found.mean), tuple(found.std))
+        return found.classes, found.input
     if library == "torchvision":
-        from torchvision import models
-
-        known = models.list_models(module=models)
-        if model not in known:
-            raise Fault(_unknown("torchvision", model, known))
-        weights = models.get_model_weights(model)["DEFAULT"]
+        weights = _torchvision(model).get_model_weights(model)["DEFAULT"]
         wants = weights.transforms()
         side = wants.crop_size[0]
         input = Input((side, side), tuple(wants.mean), tuple(wants.std))
@@ -173,14 +224,35 @@ def built_for(name: str) -> int | None:
         return size_of_huggingface(model)
     if library == "torchvision":
         return 224 if model.startswith(("vit_", "maxvit")) else None
-    if library != "timm" or ":" in model:
-        return None
-    try:
-        import timm
-    except ImportError as error:
-        raise Fault(f"timm/{model} needs timm: pip install relatum[timm]") from error
-    found = timm.get_pretrained_cfg(model)
-    return found.input_size[-1] if found is not None and found.fixed_input_size else None
+    found = _said_by_timm(model) if library == "timm" else None
+    return found.size if found is not None and found.fixed else None
+
+
+def listed(text: str) -> list[str]:
+    """The names of another library's networks that begin with a text, or are like a pattern.
+
+    Args:
+        text: ``timm/resnet``, ``torchvision/*_small``, ``hf/``.
+
+    Raises:
+        Fault: the library is none of these or is not installed, or no name is like it.
+    """
+    library, _, model = text.partition("/")
+    known: Sequence[str]
+    if library == "timm":
+        known = _timm("…").list_models()
+    elif library == "torchvision":
+        models = _torchvision()
+        known = models.list_models(module=models)
+    elif library == "hf":
+        known = kinds()
+    else:
+        raise Fault(f"no library is called {library!r}; there are {', '.join(LIBRARIES)}")
+    pattern = model.lower() if "*" in model else f"{model.lower()}*"
+    found = [f"{library}/{each}" for each in known if fnmatchcase(each.lower(), pattern)]
+    if not found:
+        raise Fault(_unknown(library, model, known))
+    return found
 
 
 def is_foreign(name: str) -> bool:
@@ -204,6 +276,6 @@ def _load(name: str, network: nn.Module, published: dict[str, Tensor], classes: 
 
 
 def _unknown(library: str, name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"the nearest are {', '.join(near)}" if near else f"see {library}'s list of models"
-    return f"{library} has no model {name!r}; {hint}"
+    near = get_close_matches(name.lower(), known, n=3, cutoff=0.4)
+    hint = f"the nearest are {', '.join(near)}; " if near else ""
+    return f"{library} has no model {name!r}; {hint}relatum list models {library}/ lists all"

@@ -1,6 +1,5 @@
 """Networks of Hugging Face's transformers, which is imported only when one is asked for."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -11,10 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from relatum.models.hub import told_once
+from relatum.models.kinds import NEEDS, is_kind, kinds, sees_images
+from relatum.models.processor import preparation, size_of
 from relatum.types import Fault, Images, Input, first_line
 
-NEEDS = "pip install relatum[huggingface]"
 CLASSIFIES = "ForImageClassification"
+MASKED = "vit_mae"
+"""A kind that hides patches also at rest; here it sees them all."""
 _POOLER = "pooler."
 
 
@@ -29,12 +32,13 @@ class HuggingFace(nn.Module):
             ``last_hidden_state``: pooled by the class token, where there is a position that no
             patch has, or by the mean.
         pooled: whether ``pooler_output`` is to be read; no, where its layer was never trained.
+        flipped: whether it was trained on blue, green, red; it is given red, green, blue.
 
     Attributes:
         num_classes: how many logits there are; 0 for a model that gives an embedding.
     """
 
-    def __init__(self, model: Any, pooled: bool = True) -> None:
+    def __init__(self, model: Any, pooled: bool = True, flipped: bool = False) -> None:
         super().__init__()
         # The same dictionaries: what is moved, replaced or sharded here is so in the model. The
         # model is hidden in a tuple, or its parameters would be there twice.
@@ -44,19 +48,29 @@ class HuggingFace(nn.Module):
         self._hidden = (model.eval(),)  # its own flag stays so; layers have theirs
         for module in self.children():
             module.train()
-        self.pooled = pooled
+        self.pooled, self.flipped = pooled, flipped
         self.num_classes = int(model.config.num_labels) if _classifies(model) else 0
+        self._shuffles = model.config.model_type == MASKED
+        self._patch = int(model.config.patch_size) if self._shuffles else 1
 
     def forward(self, images: Images) -> Tensor:
         """Images, normalised, to logits or to an embedding."""
-        said = self._hidden[0](pixel_values=images, return_dict=True)
-        if self.num_classes:
-            logits: Tensor = said.logits
-            return logits
+        images = images.flip(1) if self.flipped else images
+        said = self._hidden[0](pixel_values=images, return_dict=True, **self._order(images))
+        if self.num_classes:  # PP-LCNet calls them its last state
+            logits: Tensor | None = getattr(said, "logits", None)
+            return said.last_hidden_state if logits is None else logits
         pooled: Tensor | None = getattr(said, "pooler_output", None) if self.pooled else None
         if pooled is None:
             return self._pool(getattr(said, "image_embeds", None), said)
         return pooled.flatten(1)
+
+    def _order(self, images: Images) -> dict[str, Tensor]:
+        """A masked auto-encoder shuffles its patches, if it is not told in which order."""
+        if not self._shuffles:  # what is hidden may be wrapped, as by DDP, and know no config
+            return {}
+        patches = (images.shape[2] // self._patch) * (images.shape[3] // self._patch)
+        return {"noise": torch.arange(patches, device=images.device).expand(images.shape[0], -1)}
 
     def _pool(self, embeds: Tensor | None, said: Any) -> Tensor:
         if embeds is not None:
@@ -91,23 +105,38 @@ def from_huggingface(
     """
     config = _config(name, pretrained)
     changes = {"num_channels": channels, "image_size": size}
-    config = _changed(config, changes, name)
+    config = _changed(config, changes, name, pretrained)
+    if config.model_type == MASKED:
+        config.mask_ratio = 0.0
     kind = _kind(config, classes, pretrained)
+    flipped = channels == 3 and not is_kind(name) and preparation(name, config).flipped
     try:
         if not pretrained:
             if classes:
                 config.num_labels = classes
-            return HuggingFace(kind.from_config(config))
-        return _loaded(name, kind, config, classes)
+            return HuggingFace(kind.from_config(config), flipped=flipped)
+        return _loaded(name, kind, config, classes, flipped)
     except Fault:
         raise
-    except UnpicklingError as error:
-        raise Fault(
-            f"hf/{name}: its weights are a pickle of more than tensors, so they were not loaded:"
-            " such a file can run code; save them by save_pretrained, as safetensors"
-        ) from error
     except Exception as error:  # what is in its files can break anything, in any way
+        if _was_pickled(error):
+            raise Fault(
+                f"hf/{name}: its weights are a pickle of more than tensors, so they were not"
+                " loaded: such a file can run code; save them by save_pretrained, as safetensors"
+            ) from error
+        if "Unrecognized configuration class" in str(error):
+            raise Fault(
+                f"hf/{name}: transformers builds {config.model_type} as a part of other models"
+                " alone; relatum list models hf/ lists those of their own"
+            ) from error
         raise Fault(f"hf/{name} cannot be built: {first_line(error)}") from error
+
+
+def _was_pickled(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came of, is the refusal of a pickle."""
+    while error is not None and not isinstance(error, UnpicklingError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def published_huggingface(name: str) -> tuple[int, Input]:
@@ -118,12 +147,13 @@ def published_huggingface(name: str) -> tuple[int, Input]:
     """
     config = _config(name, True)
     classes = int(config.num_labels) if _has_classifier(config) else 0
-    return classes, _input(name, config)
+    return classes, preparation(name, config).input
 
 
 def size_of_huggingface(name: str) -> int | None:
     """For what size a model is built, where it is for one."""
-    return _square(getattr(_config(name, False), "image_size", None))
+    size = size_of(getattr(_config(name, False), "image_size", None))
+    return None if size is None else size[0]
 
 
 def _config(name: str, pretrained: bool) -> Any:
@@ -133,25 +163,30 @@ def _config(name: str, pretrained: bool) -> Any:
         Fault: transformers is not installed, or has no such vision model.
     """
     try:
-        from transformers import CONFIG_MAPPING, AutoConfig
+        from transformers import AutoConfig
     except ImportError as error:
         raise Fault(f"hf/{name} needs transformers: {NEEDS}") from error
     if not name:
         raise Fault("hf/ names no model; write hf/vit, hf/FOLDER or hf/OWNER/MODEL")
     folder = Path(name).expanduser()
-    if name in CONFIG_MAPPING and not (folder / "config.json").exists():
+    if is_kind(name):
         if pretrained:
             raise Fault(f"hf/{name} is a kind and has no weights; name a model: hf/OWNER/MODEL")
-        return _vision(name, AutoConfig.for_model(name))
+        with _silent():
+            return _vision(name, AutoConfig.for_model(name))
     if folder.is_dir() and not (folder / "config.json").exists():
         raise Fault(f"hf/{name}: the folder holds no config.json, as save_pretrained writes it")
     if "/" not in name and not folder.is_dir():
-        near = get_close_matches(name, list(CONFIG_MAPPING), n=3, cutoff=0.4)
+        near = get_close_matches(name.lower(), kinds(), n=3, cutoff=0.4)
         hint = f"the nearest are {', '.join(near)}; " if near else ""
-        raise Fault(f"transformers has no kind of model {name!r}; {hint}or name hf/OWNER/MODEL")
+        raise Fault(
+            f"transformers has no kind of vision model {name!r}; {hint}or name hf/OWNER/MODEL"
+            " (relatum list models hf/)"
+        )
     try:
         place = str(folder) if folder.is_dir() else name
-        return _vision(name, AutoConfig.from_pretrained(place, trust_remote_code=False))
+        with _silent():
+            return _vision(name, AutoConfig.from_pretrained(place, trust_remote_code=False))
     except Fault:
         raise
     except Exception as error:  # wrong types in it are refused by a class of their own
@@ -162,17 +197,19 @@ def _vision(name: str, config: Any) -> Any:
     """A configuration, its vision part where it has several; refused where it sees no images."""
     parts = getattr(config, "sub_configs", {})
     config = config.vision_config if "vision_config" in parts else config
-    if not ({"image_size", "num_channels", "patch_size"} & set(config.to_dict())):
+    if not sees_images(config):
         raise Fault(f"hf/{name} ({config.model_type}) sees no images; name a vision model")
     return config
 
 
-def _changed(config: Any, changes: Mapping[str, int], name: str) -> Any:
+def _changed(config: Any, changes: Mapping[str, int], name: str, pretrained: bool) -> Any:
     """A configuration for other images; a field that it lacks must have that value anyway."""
     for field, value in changes.items():
         had = getattr(config, field, None)
         if isinstance(had, list | tuple):
-            setattr(config, field, type(had)([value] * len(had)))
+            # weights of its own size, which need be no square, fit that size alone
+            if not pretrained or list(had[:1]) != [value]:
+                setattr(config, field, type(had)([value] * len(had)))
         elif had is not None:
             setattr(config, field, value)
         elif field == "num_channels" and value != 3:
@@ -193,11 +230,15 @@ def _kind(config: Any, classes: int, pretrained: bool) -> Any:
         AutoModelForImageClassification,
     )
 
-    has = type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
-    return AutoModelForImageClassification if classes and has else AutoModel
+    if not classes or type(config) not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
+        return AutoModel
+    several = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
+    if isinstance(several, tuple) and not config.architectures:  # DeiT with its token, or without
+        config.architectures = [several[0].__name__]
+    return AutoModelForImageClassification
 
 
-def _loaded(name: str, kind: Any, config: Any, classes: int) -> HuggingFace:
+def _loaded(name: str, kind: Any, config: Any, classes: int, flipped: bool) -> HuggingFace:
     folder = Path(name).expanduser()
     if classes and classes != config.num_labels:
         config.num_labels = classes
@@ -220,7 +261,8 @@ def _loaded(name: str, kind: Any, config: Any, classes: int) -> HuggingFace:
     body = {each for each in missing if _POOLER not in each and not _of_head(model, each)}
     if body:
         raise Fault(f"hf/{name} holds no weights for {sorted(body)[0]!r}, so it was not loaded")
-    return HuggingFace(model, pooled=not any(_POOLER in each for each in missing))
+    pooled = not any(_POOLER in each for each in missing)
+    return HuggingFace(model, pooled=pooled, flipped=flipped)
 
 
 @contextmanager
@@ -232,7 +274,8 @@ def _silent() -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with told_once():
+            yield
     finally:
         logging.set_verbosity(before)
         if bar:
@@ -251,44 +294,3 @@ def _of_head(model: Any, key: str) -> bool:
 
 def _classifies(model: Any) -> bool:
     return CLASSIFIES in type(model).__name__
-
-
-def _input(name: str, config: Any) -> Input:
-    """How a model's own image processor prepares images; the size that it is built for else."""
-    told = _processor(name)
-    try:
-        return _input_from(told, config)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise Fault(
-            f"hf/{name}: its preprocessor_config.json cannot be read: {first_line(error)}"
-        ) from error
-
-
-def _input_from(told: Mapping[str, Any], config: Any) -> Input:
-    size = _square(told.get("crop_size")) if told.get("do_center_crop") else None
-    size = size or _square(told.get("size")) or _square(getattr(config, "image_size", None))
-    plain = not told.get("do_normalize", True) or not told.get("image_mean")
-    mean = (0.0,) if plain else tuple(map(float, told["image_mean"]))
-    std = (1.0,) if plain else tuple(map(float, told["image_std"]))
-    return Input(None if size is None else (size, size), mean, std)
-
-
-def _processor(name: str) -> dict[str, Any]:
-    from transformers.image_processing_base import ImageProcessingMixin
-
-    folder = Path(name).expanduser()
-    try:
-        place = str(folder) if folder.is_dir() else name
-        told, _ = ImageProcessingMixin.get_image_processor_dict(place)
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return dict(told)
-
-
-def _square(size: Any) -> int | None:
-    """One side, of all the ways in which a size is written."""
-    if isinstance(size, Mapping):
-        size = next((size[key] for key in ("height", "shortest_edge") if size.get(key)), None)
-    if isinstance(size, list | tuple):
-        size = size[0] if size else None
-    return int(size) if isinstance(size, int | float) and size else None

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from relatum.data import ImageSet
-from relatum.discovery import find_classifier
+from relatum.discovery import classifies
 from relatum.methods import Setting
 from relatum.recipes.recipe import Recipe
 from relatum.run.hearing import listen
@@ -89,4 +89,4 @@ def _tells_classes(setting: Setting, classes: int) -> bool:
     if setting.teacher_says != "logits" or not (fits and setting.same_classes):
         return False
     tapped = setting.teacher_network
-    return tapped is None or find_classifier(tapped.network, tapped.taps) is not None
+    return tapped is None or classifies(tapped.network, tapped.taps)

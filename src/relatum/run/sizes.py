@@ -19,11 +19,19 @@ def own_size(name: str) -> int | None:
 
     Args:
         name: of a network that is begun anew, or with published weights.
+
+    Raises:
+        Fault: it was published for images that are no squares, and takes no others.
     """
     if not is_foreign(name):
         return None
     if name.endswith(PRETRAINED):
         size = published(name.removesuffix(PRETRAINED))[1].size
+        if size is not None and size[0] != size[1] and name.startswith("hf/"):
+            raise Fault(
+                f"{name} is built for images of {size[0]}x{size[1]} pixels, and a run shows its"
+                " networks squares; in Python Tapped(network, taps, Input(size=…)) takes it"
+            )
         return None if size is None else size[0]
     return built_for(name)
 
@@ -71,6 +79,22 @@ def settled(recipes: list[Recipe]) -> list[Recipe]:
     ]
 
 
+def enlarged_for_teacher(recipe: Recipe, kept: int | None) -> str | None:
+    """That a student sees larger images than it needs, for its teacher's sake, in a sentence.
+
+    Args:
+        recipe: the student's, as it was asked for.
+        kept: at how many pixels the images are kept in the end.
+    """
+    own = recipe.image_size is None and student_size(recipe) is None and _of_own_images(recipe)
+    if not own or kept is None or kept <= SIZE:
+        return None
+    return (
+        f"images are kept at {kept} pixels, because the teacher wants it, and the student sees them"
+        f" so; --set student_size={SIZE} makes it cheaper"
+    )
+
+
 def enlarged(
     student: Tapped, teachers: Iterable[Tapped], shape: tuple[int, int, int]
 ) -> Iterator[str]:
@@ -84,9 +108,11 @@ def enlarged(
         shape: channels, height and width of the images.
     """
     height, width = shape[1:]
+    teachers = list(teachers)
+    alone = "student" if teachers else "network"
     seen = dict.fromkeys(
         (role, each.input.size)
-        for role, each in [("student", student), *(("teacher", each) for each in teachers)]
+        for role, each in [(alone, student), *(("teacher", each) for each in teachers)]
     )
     for role, size in seen:
         if size is not None and size[0] * size[1] > height * width:
