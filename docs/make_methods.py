@@ -7,6 +7,7 @@ That is docs/methods.md, and names.json, from which ``relatum list`` answers wit
 
 import inspect
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from relatum.cli.known import FILE
 from relatum.evaluate import parameters
 from relatum.methods import METHODS
-from relatum.methods.needs import needs
+from relatum.methods.needs import defaults, needs
 from relatum.models import MODELS, create
 from relatum.recipes.benchmark import ALIKE, PAIRS
 from relatum.recipes.rrkd import REPRODUCTIONS
@@ -79,19 +80,34 @@ def page(methods: dict[str, dict[str, Any]] | None = None) -> str:
 
 
 def _method(name: str) -> dict[str, Any]:
-    method, asks = METHODS[name], needs(name)
+    method, asks, usual = METHODS[name], needs(name), defaults(name)
     return {
         "family": method.family,
         "year": method.year,
         "reads": list(asks.reads),
         "needs": asks.words,
         "relational": asks.relational,
-        "options": {option: each.text for option, each in method.options.items()},
+        "options": {
+            option: each.described(usual[option]) for option, each in method.options.items()
+        },
         "paper": method.paper,
         "summary": method.summary,
-        "about": inspect.getdoc(method.build) or "",
-        "loss": inspect.getdoc(method.loss) or "",
+        "about": plain(inspect.getdoc(method.build) or ""),
+        "loss": plain(inspect.getdoc(method.loss) or ""),
     }
+
+
+def plain(text: str) -> str:
+    """A docstring for a terminal: without the marks of code and formulas, which stay LaTeX.
+
+    Example:
+        >>> plain("``eps``: as in\\n\\n.. math:: x + y\\n\\nat :math:`x`.")
+        'eps: as in\\n\\n    x + y\\n\\nat x.'
+    """
+    text = re.sub(r"``([^`]+)``", r"\1", text)
+    text = re.sub(r":\w+:`([^`]+)`", r"\1", text)
+    text = re.sub(r"^\.\. math:: *\n+", "", text, flags=re.MULTILINE)
+    return re.sub(r"^\.\. math:: *", "    ", text, flags=re.MULTILINE)
 
 
 def _pairs() -> dict[str, str]:

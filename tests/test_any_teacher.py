@@ -84,13 +84,29 @@ def test_a_function_is_no_teacher_that_can_be_asked() -> None:
     assert all(hasattr(Brightness, name) for name in ASKED)
 
 
-def test_what_cannot_be_replayed_says_so() -> None:
+ON_DISK = "what the teacher said lies on disk, for it takes too much of the GPU's memory"
+CALLED = "the teacher is a {}, whose call is no function of tensors on the device"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("live", None),
+        ("cached", None),
+        ("table", ON_DISK),
+        ("several", ON_DISK),
+        ("asked through others", CALLED.format("Hearing")),
+        ("of one's own", CALLED.format("Brightness")),
+    ],
+)
+def test_what_cannot_be_replayed_says_so(kind: str, said: str | None) -> None:
     """Of a table on disk too, and not that nobody knows what it is."""
     objective = Objective(rrkd=Term(RRKD(), on="embedding"))
-    distiller = Distiller(toys.student(), EmbeddingTable(torch.eye(21)), objective)
-    optimizer = torch.optim.SGD(distiller.parameters(), lr=torch.tensor(0.1), fused=True)
-    found = obstacle(distiller, optimizer, toys.batches(), anywhere=True)
-    assert found == "what the teacher said lies on disk, for it takes too much of the GPU's memory"
+    teacher = kinds()[kind]
+    for each in (teacher, Teachers(toys.teacher(), teacher)):
+        distiller = Distiller(toys.student(), each, objective)
+        optimizer = torch.optim.SGD(distiller.parameters(), lr=torch.tensor(0.1), fused=True)
+        assert obstacle(distiller, optimizer, toys.batches(), anywhere=True) == said
 
 
 def test_several_run_no_further_than_to_what_is_read() -> None:

@@ -132,6 +132,8 @@ def test_shares_are_of_the_terms() -> None:
     objective = Objective(ce=Term(CrossEntropy()), sp=Term(SP(), on="maps"))
     assert shares_of({"task": 1, "sp": 3}, objective) == {"ce": 0.25, "sp": 0.75}
     assert shares_of("equal", objective) == {"ce": 0.5, "sp": 0.5}
+    with pytest.raises(Fault, match="'task' is another name of 'ce', which has two shares"):
+        shares_of({"ce": 1, "task": 1, "sp": 3}, objective)
     with pytest.raises(Fault, match="names 'kd'; the terms are ce and sp"):
         shares_of({"ce": 1, "kd": 3}, objective)
     with pytest.raises(Fault, match="gives 'sp' no share"):

@@ -3,9 +3,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from relatum import divergences
+from relatum.losses import PKT, RKD, RRKD, SP
 from relatum.types import Fault
 
 STUDENT, TEACHER = 1.5 * torch.randn(
@@ -133,3 +134,11 @@ def test_squares_of_half_precision_are_added_up_in_float32() -> None:
     assert values.grad is not None
     assert values.grad.dtype == torch.bfloat16
     assert torch.equal(values.grad, 2 * values.detach())
+
+
+@pytest.mark.parametrize("loss", [RRKD, RKD, PKT, SP])
+def test_relational_losses_refuse_other_samples_by_what_was_given(loss: type[nn.Module]) -> None:
+    """Widths may differ, and what is compared has shapes that nobody passed."""
+    said = f"^{loss.__name__}: 8 samples of the student, 7 of the teacher$"
+    with pytest.raises(Fault, match=said):
+        loss()(torch.randn(8, 16), torch.randn(7, 4))

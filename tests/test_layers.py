@@ -10,7 +10,7 @@ import relatum
 
 PACKAGE = Path(relatum.__file__).parent
 ORDER = [
-    *["faults", "spelling", "teacher_names"],
+    *["faults", "how_far", "spelling", "method_names", "table_names", "teacher_names"],
     *[
         "types",
         "views",
@@ -21,10 +21,21 @@ ORDER = [
         "divergences",
         "memory",
         "world",
+        "free_memory",
     ],
     *["profiling", "together", "last_words", "launch", "taps", "folding", "sharding"],
     *["discovery", "speed"],
-    *["schedules", "models", "data", "datasets", "losses", "objective", "teachers", "tables"],
+    *[
+        "schedules",
+        "models",
+        "data",
+        "datasets",
+        "losses",
+        "objective",
+        "any_teacher",
+        "teachers",
+        "tables",
+    ],
     *["several", "distiller"],
     *[
         "accumulate",
@@ -42,6 +53,7 @@ ORDER = [
         "grammar",
         "recipes",
         "record",
+        "cost_file",
         "trackers",
         "run",
         "inspection",

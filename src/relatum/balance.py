@@ -11,9 +11,9 @@ import torch
 from relatum import together
 from relatum.distiller import Distiller
 from relatum.gradient_norms import EMBEDDING, measure_norms
+from relatum.method_names import TASK
 from relatum.objective import Objective
 from relatum.schedules import weighed
-from relatum.spelling import TASK
 from relatum.types import Batch, Fault
 
 Shares = Mapping[str, float] | Literal["equal"]
@@ -60,6 +60,10 @@ def shares_of(shares: Shares, objective: Objective) -> dict[str, float]:
         )
     if isinstance(shares, str):
         return dict.fromkeys(terms, 1 / len(terms))
+    if {"task", TASK} <= shares.keys() and "task" not in terms:
+        raise Fault(
+            f"balance: 'task' is another name of {TASK!r}, which has two shares so; leave one out"
+        )
     given = {
         TASK if name == "task" and name not in terms else name: shares[name] for name in shares
     }

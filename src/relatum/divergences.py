@@ -24,6 +24,22 @@ def same(student: Tensor, teacher: Tensor) -> None:
         )
 
 
+def same_samples(loss: str, student: Tensor, teacher: Tensor, what: str = "samples") -> None:
+    """Refuse batches of different sizes, by what was given and not by what is made of it.
+
+    Args:
+        loss: its name, for the message.
+        student: what the student says, samples first.
+        teacher: likewise of the teacher.
+        what: stands along the first axis.
+
+    Raises:
+        Fault: the two are not as many.
+    """
+    if len(student) != len(teacher):
+        raise Fault(f"{loss}: {len(student)} {what} of the student, {len(teacher)} of the teacher")
+
+
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-3, 1e4
 """Beyond these, what is softened is an argmax or the same for all classes, in float32."""
 

@@ -11,15 +11,15 @@ from dataclasses import replace
 
 from torch import nn
 
-from relatum import spelling
+from relatum import method_names
 from relatum.imports import from_path
+from relatum.method_names import Part as Part
 from relatum.methods import METHODS, TASK, Setting, Stage, task
 from relatum.methods.each_teacher import each_teacher
 from relatum.methods.options import check_options, options_of
 from relatum.objective import Objective, Term
 from relatum.schedules import weighed
 from relatum.several import EMBEDDING
-from relatum.spelling import Part as Part
 from relatum.types import Fault, first_line
 
 
@@ -35,10 +35,10 @@ def parse(text: str) -> tuple[Part, ...]:
         Part(name='sp', on=None, weight=3000.0, options=())
         Part(name='kd', on=None, weight=None, options=(('temperature', 2),))
     """
-    parts = spelling.parse(text, _families())
+    parts = method_names.parse(text, _families())
     for part in parts:
-        if part.name in METHODS:
-            check_options(part.name, METHODS[part.name].options, part.options)
+        if method := METHODS.get(part.name):
+            check_options(part.name, method.options, part.options, method.elsewhere)
     return parts
 
 
@@ -48,7 +48,7 @@ def split(text: str) -> list[str]:
     Raises:
         Fault: one of them is empty, twice there, or unknown.
     """
-    names = spelling.split(text, _families())
+    names = method_names.split(text, _families())
     for name in names:
         parse(name)
     return names

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from relatum import blocks, relations
+from relatum.types import Fault
 
 AT_ONCE = 2**25
 """Entries of a matrix of batch by bank that are held at a time: 128 MiB in float32. It is more than
@@ -19,8 +20,18 @@ IN_CACHE = 2**20
 
 
 def unit_rows(size: int, dim: int, generator: torch.Generator | None = None) -> Tensor:
-    """A K×D matrix of random directions, each row of length one."""
-    return F.normalize(torch.randn(size, dim, generator=generator), dim=1)
+    """A K×D matrix of random directions, each row of length one.
+
+    Raises:
+        Fault: memory cannot hold it.
+    """
+    try:
+        return F.normalize(torch.randn(size, dim, generator=generator), dim=1)
+    except RuntimeError as error:  # torch's, which says no more than that
+        raise Fault(
+            f"there is not enough memory for a queue of {size} rows of {dim} numbers; choose a"
+            " smaller queue_size"
+        ) from error
 
 
 @torch.no_grad()

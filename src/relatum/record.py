@@ -16,6 +16,8 @@ from relatum.types import Fault
 from relatum.weights import write
 
 NAME, FAILURE = "record.json", "failure.json"
+WEIGHTS = "student.safetensors"
+"""What a run, and an export of it, call the weights of what was trained."""
 WATCHED = {
     **{"top1": "top1", "knn": "knn", "linear": "probe", "retrieval": "map"},
     **{"neighbours": "neighbours", "agreement": "agreement", "gap": "gap_cosine"},

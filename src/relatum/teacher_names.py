@@ -4,7 +4,7 @@ Needs no torch, so that a misspelt teacher is refused at once.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,32 +61,49 @@ class TeacherName:
         return table_of(self.text)
 
 
-def teachers_of(text: str) -> tuple[TeacherName, ...]:
+def teachers_there(text: str) -> tuple[TeacherName, ...]:
     """The teachers of a text: one, or several joined by commas, each with ``=WEIGHT`` or not.
 
-    By its words alone: whether they are there is seen when they are loaded (``teachers_there``).
+    What is the path of something there is that one, whatever commas and signs it has.
 
     Raises:
         Fault: one has no name or is there twice, a weight is none, or a table is misspelt.
 
     Example:
-        >>> teachers_of("runs/a,runs/b=2,table:c.parquet#embedding=vector,key=file")
+        >>> teachers_there("runs/a,runs/b=2,table:c.parquet#embedding=vector,key=file")
         ... # doctest: +NORMALIZE_WHITESPACE
         (TeacherName(text='runs/a', weight=1.0), TeacherName(text='runs/b', weight=2.0),
          TeacherName(text='table:c.parquet#embedding=vector,key=file', weight=1.0))
     """
-    return _read(text, lambda _: False)
+    pieces = [text] if _there(text) else _pieces(text)
+    return _read(pieces, text, _there, alone=len(pieces) == 1)
 
 
-def teachers_there(text: str) -> tuple[TeacherName, ...]:
-    """As ``teachers_of``, but what is the path of something there is that one, whatever commas and
-    signs it has."""
-    return _read(text, _there)
+def tables_alone(text: str) -> bool:
+    """Whether only tables teach, by the words of a text alone: nothing is looked for.
+
+    A text that begins with ``table:`` is no path, so its tables can be told; any other names one
+    network at least, and may be a path, whatever commas and signs it has.
+
+    Raises:
+        Fault: as ``teachers_there``, of the tables of such a text.
+
+    Example:
+        >>> tables_alone("table:a.npy,table:b.npy=2"), tables_alone("table:a.npy,runs/lr=0")
+        (True, False)
+    """
+    if not text.startswith(TABLE):
+        return False
+    pieces = _pieces(text)
+    told = [piece for piece in pieces if not piece or piece.startswith(TABLE)]
+    _read(told, text, lambda _: False, alone=len(pieces) == 1)
+    return told == pieces
 
 
-def _read(text: str, there: Callable[[str], bool]) -> tuple[TeacherName, ...]:
-    pieces = [text] if there(text) else _pieces(text)
-    found = tuple(_teacher(piece, text, there, alone=len(pieces) == 1) for piece in pieces)
+def _read(
+    pieces: Iterable[str], text: str, there: Callable[[str], bool], *, alone: bool
+) -> tuple[TeacherName, ...]:
+    found = tuple(_teacher(piece, text, there, alone=alone) for piece in pieces)
     for each in found:
         if [other.text for other in found].count(each.text) > 1:
             raise Fault(f"teachers {text!r}: {each.text!r} is there twice; weigh it instead")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from relatum.bench.experiment import Cell, claim, folder_of, run_all
+from relatum.bench.experiment import Cell, check_place, claim, folder_of, run_all
 from relatum.checkpoint import Interrupted, Stop
 from relatum.recipes.recipe import Recipe
 from relatum.record import Record
@@ -105,6 +105,10 @@ def test_a_taken_folder_is_not_written_to_unasked(tmp_path: Path) -> None:
     (out / "notes.txt").write_text("mine")
     with pytest.raises(Fault, match="holds 1 run already; go on with --resume"):
         claim(out, resume=False, overwrite=False)
+    (tmp_path / "out-2").mkdir()
+    with pytest.raises(Fault, match=f"choose another: --out {tmp_path / 'out-3'}"):
+        check_place(out, resume=False, overwrite=False)
+    check_place(out, resume=False, overwrite=True)
     claim(out, resume=True, overwrite=False)
     assert (out / "none" / "seed-0" / "record.json").exists()
     with pytest.raises(Fault, match="more than one experiment"):

@@ -98,6 +98,9 @@ def test_another_teacher_has_a_folder_of_its_own_and_is_told_so(tmp_path: Path) 
 
     ask(toys.teacher(), PLAIN, tmp_path, ("embedding",), progress=Noting())
     assert len(notes) == 1
+    assert notes[0].startswith("the teacher is asked once, ")
+    ask(toys.teacher(), PLAIN, tmp_path, ("embedding", "maps"), progress=Noting())
+    assert notes[1].startswith("the teacher is asked for what the cache lacks, ")
     ask(toys.teacher(seed=7), PLAIN, tmp_path, ("embedding",), progress=Noting())
     assert f"what {tmp_path} holds is of something else: the teacher's weights differ" in notes
     assert len(list(tmp_path.iterdir())) == 2

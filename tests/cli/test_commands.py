@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -48,7 +49,9 @@ def test_list(does: Does) -> None:
 def test_teach_evaluate_report(here: Path, does: Does) -> None:
     assert "--teacher out" in does("teach", *QUICK, "--set", "validation=0.2")
     metrics = Record.load(here / "out").metrics
-    assert f"top1  {metrics['top1']:.4f}" in does("evaluate", "out")
+    printed = does("evaluate", "out")
+    assert printed.startswith("on 359 test images of digits:\ntop-1")
+    assert re.search(rf"^top-1 +{metrics['top1']:.2f} %$", printed, re.MULTILINE)
     found = json.loads(does("evaluate", "out", "--json", "--probe", "linear,knn"))
     assert found["top1"] == metrics["top1"]
     assert {"probe", "knn"} <= set(found)

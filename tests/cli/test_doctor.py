@@ -10,6 +10,7 @@ import pytest
 from relatum.cli import main
 from relatum.cli.distill import distill
 from relatum.cli.doctor import doctor
+from relatum.recipes.recipe import Recipe
 
 
 def test_it_has_the_options_of_distill() -> None:
@@ -43,6 +44,24 @@ def test_what_distill_refuses_it_refuses(refused: Callable[..., str], here: Path
     assert "nearest is 'sp'" in refused("doctor", "--method", "spp")
 
 
+def test_a_folder_that_is_taken(
+    here: Path, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = here / "out" / "sp" / "seed-0" / "recipe.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(Recipe(epochs=7).model_dump_json())
+    asked = ["--student", "digits-cnn-small", "--method", "sp", "--seed", "0", "--out", "out"]
+    assert "holds 1 run already" in refused("distill", *asked)
+    capsys.readouterr()
+    for option, said in ((), "holds 1 run already"), (("--resume",), "a run of another recipe"):
+        with pytest.raises(SystemExit) as stopped:
+            main(["doctor", *asked, *option, "--no-baseline"])
+        assert stopped.value.code == 2
+        assert "✗ folder: " in (out := capsys.readouterr().out)
+        assert said in out
+    assert kept.is_file()
+
+
 def test_a_file_that_cannot_be_written_is_refused_first(
     refused: Callable[..., str], here: Path
 ) -> None:
@@ -50,3 +69,6 @@ def test_a_file_that_cannot_be_written_is_refused_first(
     (here / "file").touch()
     said = refused("doctor", "--json", here / "file" / "a.json", "--teacher", "nowhere@nothing")
     assert "no file can be made in" in said
+    if Path("/proc").is_dir():  # which says that root may
+        said = refused("doctor", "--json", "/proc/a.json", "--teacher", "nowhere@nothing")
+        assert "no file can be made in /proc" in said

@@ -54,7 +54,7 @@ def test_every_format_by_one_command(
     said = capsys.readouterr()
     assert "safetensors: the weights alone, without --input uint8 and --resize" in said.err
     assert "student.pt2" in said.out
-    assert "no format was asked for" in refused("export", run, "--to", "")
+    assert "--to is empty" in refused("export", run, "--to", "")
     Path("site").mkdir()
     Path("site/README.md").write_text("mine")
     assert "no card that relatum wrote" in refused("export", run, "--card", "--out", "site")
@@ -63,7 +63,9 @@ def test_every_format_by_one_command(
 
 def test_report_times_every_run(run: Path, does: Does, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "MOST", 6)
-    assert "timed: the networks of 1 runs" in does("report", "runs", "--latency")
+    printed = does("report", "runs", "--latency")
+    assert "timed: the networks of 1 run\n" in printed
+    assert "batch of 1," in printed
     assert "batch of 1, cpu" in (run / "report.html").read_text()
 
 

@@ -1,16 +1,25 @@
 """What options ask for becomes runs, in folders of their own."""
 
+import inspect
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
 
-from relatum.cli import app
+from relatum.cli import app, runs
+from relatum.cli.distill import distill
+from relatum.cli.doctor import doctor
 from relatum.cli.runs import Asked, cells_of
+from relatum.cli.tune import tune
 from relatum.types import Fault
 
 Refused = Callable[..., str]
+BESIDES = {"context", "dataset", "device", "resume", "overwrite"}
+FOLLOWED = {"patience", "track", "profile", "profile_steps"}
+SEARCHED = {"search", "trials", "workers", "prune", "storage"}
 
 
 def options_of(command: str) -> set[str]:
@@ -67,3 +76,71 @@ def _recipe(folder: Path) -> Path:
     file = folder / "recipe.json"
     file.write_text("{}")
     return file
+
+
+@pytest.mark.parametrize(
+    ("command", "besides"),
+    [
+        (distill, BESIDES | FOLLOWED),
+        (doctor, BESIDES | FOLLOWED | {"json"}),
+        (tune, BESIDES | SEARCHED),
+    ],
+)
+def test_every_option_is_asked_for(
+    command: Callable[..., None], besides: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no field of ``Asked`` is used by the command itself: a new one is named above."""
+    pytest.importorskip("optuna")
+    own = {each.name for each in fields(Asked)}
+    there = set(inspect.signature(command).parameters)
+    assert there - own == besides
+    given: dict[str, Any] = {name: f"the {name}" for name in own & there}
+    given |= {"method": "sp", "set_": ["validation=0.2"], "recipe": None, "data": "mnist"}
+    given["out"] = Path("the out")
+    given |= {"labels": False, "baseline": False} if "baseline" in there else {"labels": False}
+
+    class Seen(Exception):
+        """Here are the runs made, which is all that is wanted."""
+
+    def cells_of(asked: Asked) -> None:
+        assert asked == Asked(**{"baseline": False, **given})
+        raise Seen
+
+    monkeypatch.setattr(runs, "cells_of", cells_of)
+    with pytest.raises(Seen):
+        command(None, **given)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "field"),
+    [
+        ("--samples", 100, "samples=50"),
+        ("--batch", 32, "batch_size=64"),
+        ("--cache", "there", "cache=here"),
+        ("--data", "mnist", "dataset=digits"),
+        ("--student", "resnet8", "student=resnet20"),
+        ("--skip-broken", None, "skip_broken=false"),
+    ],
+)
+def test_a_field_is_given_once(
+    here: Path, refused: Refused, option: str, value: object, field: str
+) -> None:
+    name = field.partition("=")[0]
+    words = [option] if value is None else [option, value]
+    said = refused("distill", *words, "--set", field)
+    assert f"--set {name}=… and " in said
+    assert option in said
+    assert "leave one out" in said
+    for command in ("bench", "teach") if option != "--data" else ():
+        if option in options_of(command):
+            assert "one field twice" in refused(command, "digits", *words, "--set", field)
+
+
+def test_a_field_is_given_once_where_several_processes_are(tmp_path: Path) -> None:
+    """Where the texts of the options are not looked at before."""
+    for asked in (
+        Asked(samples=100, set_=["samples=50"]),
+        Asked(balance="equal", set_=["balance="]),
+    ):
+        with pytest.raises(Fault, match="leave one out"):
+            asked.recipes()

@@ -136,14 +136,27 @@ def test_the_names_are_the_code(made: dict[str, object]) -> None:
     assert written == text(names()), "run: python docs/make_methods.py"
 
 
+def test_every_command_is_summed_up_on_a_line() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "relatum", "--help"],
+        capture_output=True,
+        text=True,
+        env={**ENVIRONMENT, "COLUMNS": "80"},
+        check=True,
+    ).stdout
+    lines = shown.partition("Commands:")[2].splitlines()
+    assert len([each for each in lines if each.strip()]) == len(VERBS)
+    assert not [each for each in lines if each.endswith("...")]
+
+
 def test_sets_are_those_that_exist() -> None:
     assert list(SETS) == list(DATASETS)
 
 
 @pytest.mark.parametrize("text", ["sp=3000+kd", "kd,rrd,sp@embedding=2", "mine.py:Loss,none"])
 def test_what_is_right_is_read_as_ever(text: str) -> None:
-    from relatum import spelling
+    from relatum import method_names
 
     families = {name: each["family"] for name, each in known()["methods"].items()}
     assert families == {name: method.family for name, method in METHODS.items()}
-    assert spelling.split(text, families) == split(text)
+    assert method_names.split(text, families) == split(text)

@@ -89,6 +89,7 @@ def test_runs_of_one_label_go_by_longer_names(here: Path, trained: Path, does: D
         (("transfer", "{trained}", "--to", "digits", "--probe", "--drifting"), "give one of them"),
         (("transfer", "{trained}", "--to", "digits", "--set", "method=kd"), "--set method="),
         (("transfer", "{trained}", "--to", "digits", "--scale", "2"), "over 0 and up to 1"),
+        (("transfer", "{trained}", "--to", "digits", "--probe", "--epochs", "3"), "no effect"),
         (
             ("transfer", "{trained}/other", "{trained}/other", "--to", "digits"),
             "2 of these runs would be called",

@@ -137,6 +137,8 @@ def test_an_image_is_in_one_part_and_of_one_class(photos: Path) -> None:
     ):
         with pytest.raises(Fault, match=says):
             load(write(photos / "list.csv", "image,label,split", [*rows, row]))
+    with pytest.raises(Fault, match=r"rows 11 and 12 list .* both: what is held back"):
+        load(write(photos / "list.csv", "image", [*lines(), again]))
     # twice alike it counts twice, and what is left out does not count
     more = [f"{again},b,test", f"{again},a,spare"]
     data = load(write(photos / "list.csv", "image,label,split", [*rows, *more]), image_size=8)

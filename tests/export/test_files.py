@@ -374,6 +374,20 @@ def test_a_full_disk_does_not_end_the_process(
         export(Graph(autoencoder()), ["pt2"], tmp_path, count=8)
 
 
+def test_a_full_disk_is_no_fault_of_a_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch.onnx, "export", full)
+    with pytest.raises(Fault, match=r"^cannot write .*student\.onnx: No space left on device$"):
+        export(Graph(autoencoder()), ["onnx"], tmp_path, count=8)
+
+
 class Branches(nn.Module):
     """Its path hangs on a value, so it cannot be traced."""
 

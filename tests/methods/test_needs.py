@@ -5,7 +5,7 @@ import re
 import pytest
 
 from relatum.methods import METHODS
-from relatum.methods.needs import Needs, needs
+from relatum.methods.needs import Needs, defaults, needs
 
 
 def said(name: str) -> tuple[tuple[str, ...], str, bool]:
@@ -42,3 +42,10 @@ def test_every_method_says_where_its_numbers_come_from(name: str) -> None:
     about = METHODS[name].build.__doc__ or ""
     source = r"RepDistiller|mdistiller|distillers|cls_KD|authors|notebook|Zoo|published"
     assert re.search(source, about)
+
+
+def test_defaults_are_the_method_s_own_where_it_has_some() -> None:
+    assert defaults("lskd") == {"temperature": 2.0}  # the loss itself has none
+    assert defaults("rrd")["teacher_temperature"] == 0.02
+    assert defaults("rrd-2024")["teacher_temperature"] == 0.1
+    assert defaults("rrd")["queue_size"] == "fitted to the set"

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from relatum.grammar import parse, split, stages
+from relatum.method_names import Part, written
 from relatum.methods import METHODS, Setting
 from relatum.methods.example import example
 from relatum.methods.options import options_of
-from relatum.spelling import Part, written
 from relatum.types import Fault
 
 DISTILLED = [name for name, method in METHODS.items() if method.family != "task"]
@@ -153,7 +153,9 @@ def test_they_are_the_method_s_own_loss_s_alone() -> None:
         ("rrd(student_dim=4)", "has no option 'student_dim'"),
         ("rrd(enqueue=befor)", "enqueue is 'before' or 'after', got 'befor'"),
         ("lp(sigma=medium)", "sigma is a number or 'median', got 'medium'"),
-        ("cc-rbf(kind=adjacent)", "has no option 'kind'"),
+        ("cc(kind=rbf)", "^cc has no option 'kind'; that is for the method 'cc-rbf'$"),
+        ("cc(gamma=0.2)+kd", "cc has no option 'gamma'; that is for the method 'cc-rbf'"),
+        ("cc-rbf(kind=adjacent)", "has no option 'kind'; that is for the method 'cc'"),
         ("kd(temperature)", r"options are kd\(name=value"),
         ("kd(temperature=1,temperature=2)", "there twice"),
         ("none(label_smoothing=0.1)", "has no options"),
@@ -163,6 +165,19 @@ def test_they_are_the_method_s_own_loss_s_alone() -> None:
 def test_what_there_is_not_is_refused(text: str, said: str) -> None:
     with pytest.raises(Fault, match=said):
         parse(text)
+
+
+def test_what_is_elsewhere_is_there() -> None:
+    pairs = [
+        (method, option, other)
+        for method in METHODS.values()
+        for option, other in method.elsewhere.items()
+    ]
+    assert pairs
+    for method, option, other in pairs:
+        assert METHODS[other].loss is method.loss
+        assert option in options_of(method.loss)
+        assert option in METHODS[other].options or METHODS[other].elsewhere[option] != other
 
 
 def test_a_loss_refuses_what_it_cannot_be() -> None:

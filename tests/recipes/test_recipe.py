@@ -32,7 +32,8 @@ def test_a_variant_leaves_the_original() -> None:
     ("changes", "words"),
     [
         ({"learning_rat": 1}, "a recipe has no field 'learning_rat'; the nearest is 'learning_r"),
-        ({"lr": 1}, "a recipe has no field 'lr'"),
+        ({"lr": 1}, "a recipe has no field 'lr'; it is called 'learning_rate'"),
+        ({"qzzx": 1}, "a recipe has no field 'qzzx'; there are dataset, data_root, image_size"),
         ({"epochs": -1}, "recipe field 'epochs': input should be greater than or equal to 0, got"),
         ({"epochs": "many"}, "recipe field 'epochs'"),
         ({"epochs": 2.5}, "recipe field 'epochs'"),

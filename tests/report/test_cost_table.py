@@ -1,11 +1,15 @@
+import io
 from pathlib import Path
 
 import pytest
+import torch
+from rich.console import Console
 
 from relatum.cost_file import NAME, Costs, Measured
 from relatum.evaluate.latency import Timing
-from relatum.report.cost_table import columns_of, cost_table
+from relatum.report.cost_table import columns_of, cost_table, terminal
 from relatum.types import Fault
+from relatum.weights import fingerprint, save_weights
 from tests.report.conftest import make_record, teacher
 
 
@@ -59,16 +63,36 @@ def test_what_was_measured_goes_before_what_records_say(tmp_path: Path) -> None:
 
 def test_what_is_known_of_a_teacher_that_lies_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    known = teacher().model_copy(update={"macs": 9_000_000})
+    network = torch.nn.Linear(400, 400, bias=False)
+    known = teacher().model_copy(update={"macs": 9_000_000, "weights_sha256": fingerprint(network)})
     record = make_record("sp", changes={"teacher": str(tmp_path / "run")}, teacher=known)
     told = cost_table([(tmp_path, record)])
     assert "<td>9 M</td>" in told
     assert "<td>22.5</td>" in told
     assert ">file<" not in told
-    (tmp_path / "run" / "student.safetensors").write_bytes(b"x" * 620_000)
-    assert "<td>620 kB</td>" in cost_table([(tmp_path, record)])
+    save_weights(network, tmp_path / "run" / "student.safetensors")
+    assert "<td>640 kB</td>" in cost_table([(tmp_path, record)])
     file = make_record("sp", changes={"teacher": f"own.py:make@{tmp_path}/run"}, teacher=known)
-    assert "<td>620 kB</td>" in cost_table([(tmp_path, file)])
+    assert "<td>640 kB</td>" in cost_table([(tmp_path, file)])
+
+
+@pytest.mark.parametrize(
+    "place", ["", "teacher", "one,two@teacher", "long" * 2000, "timm/a:pretrained"]
+)
+def test_another_file_is_not_weighed_for_the_teacher_s(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A place of the record may be one of another folder, or none at all."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "teacher").mkdir()
+    for folder in (".", "teacher"):
+        save_weights(torch.nn.Linear(400, 400), tmp_path / folder / "student.safetensors")
+    record = make_record("sp", changes={"teacher": place})
+    told = cost_table([(tmp_path / "run", record)])
+    assert "<td>155 k</td>" in told
+    assert ">file<" not in told
+    (tmp_path / "teacher" / "student.safetensors").write_bytes(b"no weights")
+    assert cost_table([(tmp_path / "run", record)]) == told
 
 
 def test_the_file_is_weighed(tmp_path: Path) -> None:
@@ -81,3 +105,14 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(Fault, match="delete it and measure again"):
         cost_table([(tmp_path, make_record())])
     assert cost_table([]) == ""
+
+
+def test_a_narrow_terminal_loses_no_number() -> None:
+    long = MEASURED.networks["student"].model_copy(update={"network": "timm/a_long_name_of_a_net"})
+    lines = {**MEASURED.networks, "student": long, "student.onnx": long}
+    console = Console(file=io.StringIO(), width=40)
+    console.print(terminal(lines, ["said below"]), crop=False)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for piece in ("parameters", "4.25 (8.50)", "0.50 (1.00)", "teacher: large", "said below"):
+        assert piece in text
+    assert "timm/a_long_name_of_a_net" in text

@@ -68,6 +68,8 @@ def test_every_network_has_two_maps(runs: list[tuple[Path, Record]]) -> None:
     assert "perplexity 13," in drawn.about
     first = drawn.networks[0][1]
     assert [each.caption for each in first] == ["embedding", "logits"]
+    assert drawn.key is not None
+    assert drawn.key.alt == "Colours: 0, 1, 2, 3."
 
 
 def test_maps_are_drawn_once(

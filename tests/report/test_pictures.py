@@ -72,3 +72,13 @@ def test_any_label_can_be_drawn(make: Make, label: str) -> None:
 def test_the_same_runs_give_the_same_picture(make: Make) -> None:
     summary = summarise([make("none"), make("sp")])
     assert size_and_quality(summary) == size_and_quality(summary)
+
+
+def test_a_point_without_a_bar_says_why(make: Make) -> None:
+    records = [make(label, seed, 95.0 + seed) for label in ("none", "sp") for seed in range(2)]
+    still = differences(summarise(records))
+    few = differences(summarise([*records, make("kd")]))
+    assert still is not None
+    assert still.caption.endswith("Points without a bar have seeds over which it does not vary.")
+    assert few is not None
+    assert "have too few seeds for an interval, or seeds over" in few.caption

@@ -1,5 +1,6 @@
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,3 +147,26 @@ def test_nothing_is_refused() -> None:
 def test_markdown_cannot_be_broken_by_a_label(make: Make) -> None:
     line = summarise([make("a|b*c\nd")]).markdown().splitlines()[3]
     assert line.startswith(r"| a\|b\*c d |")
+
+
+def test_a_difference_without_an_interval_says_why(make: Make) -> None:
+    records = three(make, "none", 95, 97, 96) + three(make, "sp", 97, 98, 99)
+    records += three(make, "kd", 96, 98, 97)
+    assert "No interval for kd: Δ does not vary over the seeds." in summarise(records).notes()
+
+
+def test_one_seed_of_one_method(make: Make) -> None:
+    assert summarise([make("sp")]).notes() == [
+        "Last epoch; one seed; nothing was chosen by the 360 test images."
+    ]
+
+
+def test_a_refusal_says_where_the_runs_lie(make: Make) -> None:
+    runs = [make("sp"), make("sp", changes={"dataset": "mnist"})]
+    with pytest.raises(Fault, match=r"for runs/a and 'mnist' for runs/b"):
+        summarise(runs, [Path("runs/a"), Path("runs/b")])
+
+
+def test_notes_are_as_wide_as_the_terminal(make: Make) -> None:
+    text = printed(summarise([make("sp"), make("kd")]), 100)
+    assert "Last epoch; one seed; nothing was chosen by the 360 test images.\n" in text

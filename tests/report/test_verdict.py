@@ -115,3 +115,12 @@ def test_only_the_student_alone(make: Make) -> None:
 def test_nothing_measured(make: Make) -> None:
     bare: dict[str, Any] = {"top1": None}
     assert verdict(summarise([make("sp", **bare)])) == "Nothing was measured on the test images."
+
+
+def test_without_labels_there_can_be_no_student_alone(make: Make) -> None:
+    bare: dict[str, Any] = {"top1": None, "metrics": {"neighbours": 40.0}, "classes": ()}
+    one, two = make("sp", **bare), make("kd", **bare)
+    assert "student alone" not in verdict(summarise([one]))
+    both = summarise([one, two])
+    assert verdict(both) == "Two methods, taught without labels."
+    assert "student alone" not in finding(both, both.methods[0])

@@ -54,6 +54,18 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
         recipe.but(balance="equal", microbatch=4)
 
 
+def test_a_weight_that_would_be_replaced_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    recipe = recipe.but(balance="equal", epochs=0)
+    for method in ("sp=77", "sp+ce=2", "kd+sp=0"):
+        with pytest.raises(Fault, match=r"balance finds the weights, and method .* leave one"):
+            run(recipe.but(method=method), tmp_path / "run")
+    bare = recipe.but(labels=False)  # the first term's weight is the pull of all
+    with pytest.raises(Fault, match=r"weights but the first one's, .* gives 'kd' one"):
+        run(bare.but(method="sp=77+kd=2"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    run(bare.but(method="sp=77+kd"), tmp_path / "run")
+
+
 @pytest.mark.parametrize("text", ["sp", "sp=0", "sp=x", "sp=1,sp=2", "ce=1;sp=1", "Equal", ""])
 def test_shares_that_are_none(recipe: Recipe, text: str) -> None:
     with pytest.raises(Fault, match="recipe field 'balance'") as caught:

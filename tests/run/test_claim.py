@@ -9,10 +9,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from relatum.recipes.recipe import Recipe
-from relatum.record import Record
+from relatum.record import WEIGHTS, Record
 from relatum.run import run
 from relatum.run.again import evaluate_again
-from relatum.run.trained import WEIGHTS, on_disk, weights_of
+from relatum.run.trained import on_disk, weights_of
 from relatum.types import Fault
 
 
@@ -49,7 +49,7 @@ def test_several_teachers_that_are_the_same(
         (second, "learnt from other teachers"),
         (f"{second},{first}", "learnt from another teacher"),
     ):
-        with pytest.raises(Fault, match=rf"run holds a run that {what}; delete it or"):
+        with pytest.raises(Fault, match=rf"run holds a run that {what}; delete that folder, or"):
             run(made.but(teacher=text), tmp_path / "run", resume=True)
 
 

@@ -1,9 +1,11 @@
 """A teacher from another code base's checkpoint."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from relatum.models import create
 from relatum.recipes.recipe import Recipe
@@ -87,3 +89,38 @@ def test_a_classifier_that_is_no_matrix_is_refused(recipe: Recipe, tmp_path: Pat
         with pytest.raises(Fault, match=r"w\.pth is of another network|classes must be") as caught:
             trained(f"resnet8@{file}", sets_of(recipe, CPU))
         assert "\n" not in str(caught.value)
+
+
+def test_a_pickle_does_not_say_whose_it_is(recipe: Recipe, tmp_path: Path) -> None:
+    saved(tmp_path / "w.pth")
+    with pytest.raises(Fault, match=r"does not say which network .* name it: MODEL@.*w\.pth"):
+        trained(str(tmp_path / "w.pth"), sets_of(recipe, CPU))
+
+
+def test_a_folder_of_weights_in_parts(recipe: Recipe, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    network = create("resnet8", channels=1, size=8, classes=10)
+    state = network.state_dict()
+    files = {name: f"part{place % 2}.safetensors" for place, name in enumerate(state)}
+    for file in set(files.values()):
+        save_file({name: state[name] for name in state if files[name] == file}, tmp_path / file)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": files}))
+    source = trained(f"resnet8@{tmp_path}", sets_of(recipe, CPU))
+    assert fingerprint(source.network) == fingerprint(network)
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"model_type": "vit"}, "hf/{}:pretrained"),
+        ({"architecture": "resnet18", "pretrained_cfg": {}}, "timm/local-dir:{}:pretrained"),
+    ],
+)
+def test_another_librarys_folder_is_told_its_name(
+    config: dict[str, object], name: str, recipe: Recipe, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(Fault) as caught:
+        trained(str(tmp_path), sets_of(recipe, CPU))
+    assert str(caught.value).endswith(f"name it {name.format(tmp_path)}")

@@ -16,9 +16,8 @@ from safetensors.torch import load_file
 
 from relatum import world
 from relatum.recipes.recipe import Recipe
-from relatum.record import Record
+from relatum.record import WEIGHTS, Record
 from relatum.run import run
-from relatum.run.trained import WEIGHTS
 from relatum.types import Fault
 from tests.processes import join, start
 

@@ -1,5 +1,6 @@
 """A run with several teachers: networks and tables, each weighed and each recorded."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from relatum import relations
 from relatum.recipes.recipe import Recipe
+from relatum.record import WEIGHTS
 from relatum.run import run
 from relatum.run.again import evaluate_again
 from relatum.run.beside import Beside, Hearing
@@ -38,9 +40,23 @@ def test_each_is_trained_by_and_recorded(recipe: Recipe, taught: Path, table: Pa
         "several teachers, by what each counts: digits-cnn-large 0.25, table:e.npy 0.75"
         in record.notes
     )
+    assert not any("SP reads" in each for each in record.notes)
     again = evaluate_again(table.parent / "run")
     assert again["gap_cosine"] == pytest.approx(record.metrics["gap_cosine"])
     assert set(again) == set(record.metrics)
+
+
+def test_one_by_two_names_is_refused(recipe: Recipe, taught: Path, table: Path) -> None:
+    beside = taught.parent / "beside"
+    beside.symlink_to(taught)
+    other = f"{table.parent}/../{table.parent.name}/{table.name}"
+    for text in (
+        f"{taught},{beside}",
+        f"{taught}/{WEIGHTS},{taught}",
+        f"table:{table},table:{other}",
+    ):
+        with pytest.raises(Fault, match=r"^the teachers .* are one: weigh it instead$"):
+            prepare(recipe.but(teacher=text, method="rrkd"), CPU)
 
 
 def test_their_cosines_are_the_mean_in_training_and_in_evaluation(
@@ -70,6 +86,46 @@ def test_their_cosines_are_the_mean_in_training_and_in_evaluation(
     torch.testing.assert_close(relations.gram(joint), mean, atol=2e-6, rtol=0)
 
 
+def test_it_is_said_that_sp_reads_no_maps(recipe: Recipe, taught: Path, table: Path) -> None:
+    made = recipe.but(teacher=f"{taught},table:{table}", method="sp+rrkd")
+    said = list(prepare(made, CPU).warnings(made))
+    assert "SP reads the embedding: several teachers have no feature maps in common" in said
+    assert any(each.startswith("several teachers, by what each counts: ") for each in said)
+
+
+def test_every_kind_says_of_which_images_it_speaks(
+    recipe: Recipe, taught: Path, table: Path
+) -> None:
+    """In whatever order they stand beside each other: a subset of the set keeps its numbers."""
+    which = torch.tensor([7, 2, 100])
+    rows = f"table:{table}"
+    for text in (str(taught), rows, f"{taught},{rows}", f"{rows},{taught}"):
+        ready = prepare(recipe.but(teacher=text), CPU)
+        assert ready.pair.teacher is not None
+        labels = ready.sets.train.labels
+        assert labels is not None
+        whole = ready.pair.teacher.about(ready.sets.train, ("embedding",))
+        said = ready.pair.teacher.about(ready.sets.train, ("embedding",), which)
+        assert said.indices.tolist() == [7, 2, 100]
+        assert said.labels is not None
+        assert said.labels.tolist() == labels[which].tolist()
+        wanted = whole.values["embedding"][which]
+        torch.testing.assert_close(said.values["embedding"], wanted, atol=1e-5, rtol=0)
+
+
+def test_a_folder_may_be_called_as_it_likes(
+    recipe: Recipe, taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its words alone this would be two teachers, one of them of weight 0."""
+    monkeypatch.chdir(tmp_path)
+    Path("lr=0,wd=0").symlink_to(taught)
+    one, same = (prepare(recipe.but(teacher=text), CPU) for text in (str(taught), "lr=0,wd=0"))
+    assert one.pair.teacher_sha256 == same.pair.teacher_sha256
+    with pytest.raises(Fault, match=r"^teachers 'lr=0,wd=0\+1=0': a weight is .* over 0, got 0$"):
+        run(recipe.but(teacher="lr=0,wd=0+1=0"), tmp_path / "run")
+    assert not list(tmp_path.glob("run/*"))
+
+
 def test_another_weight_is_another_teacher(recipe: Recipe, taught: Path, table: Path) -> None:
     sums = {
         prepare(recipe.but(teacher=f"{taught},table:{table}={weight}"), CPU).pair.teacher_sha256
@@ -79,9 +135,10 @@ def test_another_weight_is_another_teacher(recipe: Recipe, taught: Path, table: 
 
 
 def test_two_networks_share_their_logits_and_quick_copies_speak_as_they_do(
-    recipe: Recipe, taught: Path
+    recipe: Recipe, taught: Path, tmp_path: Path
 ) -> None:
-    made = recipe.but(teacher=f"{taught},digits-cnn-large@{taught}", method="kd")
+    shutil.copytree(taught, tmp_path / "copy")
+    made = recipe.but(teacher=f"{taught},{tmp_path / 'copy'}", method="kd")
     exact, fast = prepare(made, CPU), prepare(made.but(speed="fast", precision="float32"), CPU)
     batch = next(exact.batches.epoch(1))
     assert isinstance(exact.teacher, Teachers)

@@ -15,7 +15,7 @@ from relatum.run.again import evaluate_again
 from relatum.run.networks import pair_of
 from relatum.run.prepare import prepare
 from relatum.run.sets import sets_of
-from relatum.run.sizes import kept_at, settled, student_size
+from relatum.run.sizes import enlarged_for_teacher, kept_at, settled, student_size
 from relatum.run.trained import trained
 from relatum.taps import Tap, Tapped
 from relatum.types import Fault
@@ -161,6 +161,9 @@ def test_a_network_that_sees_images_enlarged_says_so(recipe: Recipe) -> None:
     recipe = recipe.but(student_size=12)
     (said,) = (each for each in prepare(recipe, CPU).warnings(recipe) if "enlarged" in each)
     assert said == "the student sees images of 12x12 pixels, enlarged from 8x8"
+    alone = recipe.but(teacher=None, method="none", student_size=12)
+    (said,) = (each for each in prepare(alone, CPU).warnings(alone) if "enlarged" in each)
+    assert said.startswith("the network sees images")  # it may be a teacher that is trained
     smaller = recipe.but(student_size=6)
     assert not [each for each in prepare(smaller, CPU).warnings(smaller) if "enlarged" in each]
 
@@ -169,3 +172,14 @@ def test_simkd_wants_one_size(recipe: Recipe) -> None:
     recipe = recipe.but(method="simkd", student_size=12)
     with pytest.raises(Fault, match="student sees 12 pixels and the teacher 8"):
         pair_of(recipe, sets_of(recipe, CPU), CPU)
+
+
+def test_a_student_that_is_dear_for_its_teacher_s_sake(tmp_path: Path) -> None:
+    recipe = Recipe(dataset=f"folder:{tmp_path}", student="resnet8")
+    said = enlarged_for_teacher(recipe, 224)
+    assert said is not None
+    assert "kept at 224 pixels" in said
+    assert "student_size=64" in said
+    assert enlarged_for_teacher(recipe, 64) is None
+    for own in (recipe.but(student_size=64), recipe.but(image_size=224), Recipe()):
+        assert enlarged_for_teacher(own, 224) is None

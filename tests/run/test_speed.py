@@ -10,9 +10,9 @@ from relatum import Fault, speed
 from relatum.data import Batches
 from relatum.fit import fit
 from relatum.recipes.recipe import Recipe
+from relatum.record import WEIGHTS
 from relatum.run import run
 from relatum.run.prepare import Prepared, optimizer_of, prepare
-from relatum.run.trained import WEIGHTS
 from relatum.speed import Word
 from tests.processes import long
 

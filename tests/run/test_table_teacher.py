@@ -189,7 +189,7 @@ def test_a_rehearsal_sees_a_table(recipe: Recipe, said: Path, tmp_path: Path) ->
         ({"teacher_precision": "bfloat16"}, "a table computes nothing"),
         ({"teacher": "table:a.npy,table:b.npy", "cache": "cache"}, "leave the cache out"),
         ({"teacher": "table:e.csv#lable=x"}, "behind '#' stand the names of columns"),
-        ({"teacher": "a,,b"}, "one of them has no name"),
+        ({"teacher": "table:a.npy,,b"}, "one of them has no name"),
         ({"teacher": "table:e.txt"}, r"a table is one of .npy, .safetensors"),
     ],
 )

@@ -17,7 +17,7 @@ def test_a_run_is_not_overwritten_unasked(recipe: Recipe, tmp_path: Path) -> Non
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(Fault, match="holds a run already; go on with it by --resume"):
         run(recipe, tmp_path)
-    with pytest.raises(Fault, match=r"of another recipe \(epochs: 1 there, 2 asked for\)"):
+    with pytest.raises(Fault, match=r"\(epochs: 1 there, 2 asked for\); its learning"):
         run(recipe.but(epochs=2), tmp_path, resume=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

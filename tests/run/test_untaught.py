@@ -54,7 +54,7 @@ def test_a_run_says_it_before_and_keeps_it(
     record = run(asked, Path("run"), display=hears)
     assert ("neck.weight" in record.idle) == said
     found = [note for note in record.notes if MESSAGE in note]
-    assert [note for note in hears.notes if MESSAGE in note] == found
+    assert [note for note in hears.notes if MESSAGE in note] == [f"note: {each}" for each in found]
     assert len(found) == said
     if said:
         assert found[0].endswith("add +rrkd, or use sp@embedding")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from relatum.tune.space import dimensions
 from relatum.tune.study import DATABASE, Search, address_of, finished, search
 from relatum.tune.trial import Tried, Trying
 from relatum.types import Fault
+from relatum.weights import save_weights
 
 optuna = pytest.importorskip("optuna")
 RECIPE = Recipe(method="kd", validation=0.1)
@@ -208,9 +210,31 @@ def test_another_search_does_not_go_on_there(tmp_path: Path) -> None:
     for changed, said in (
         (Search(RECIPE.but(epochs=3), other.space, "top1", "maximize", 2), "epochs: 30 there, 3"),
         (Search(RECIPE, other.space[:1], "top1", "maximize", 2), "search: learning_rate=log"),
+        (Search(RECIPE.but(speed="fast"), other.space, "top1", "maximize", 2), "speed: exact th"),
     ):
         with pytest.raises(Fault, match=f"holds another search .{said}"):
             go(tmp_path, Pool(reached), changed)
+
+
+def test_another_teacher_is_another_search_and_one_that_moved_is_not(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    rows = torch.eye(4).numpy()
+    for name, table in (("a", rows), ("moved", rows), ("other", 2 * rows)):
+        np.save(tmp_path / f"{name}.npy", table)
+    network = torch.nn.Linear(2, 2)
+    save_weights(network, tmp_path / "one.safetensors")
+    save_weights(network, tmp_path / "same.safetensors")
+    save_weights(torch.nn.Linear(2, 2), tmp_path / "two.safetensors")
+
+    def taught(file: str, network: str, weight: int = 1) -> Search:
+        teacher = f"table:{tmp_path / file}.npy,net@{tmp_path / network}.safetensors={weight}"
+        return replace(wanted(1), recipe=RECIPE.but(teacher=teacher))
+
+    go(tmp_path / "out", Pool(reached), taught("a", "one"))
+    go(tmp_path / "out", Pool(reached), taught("moved", "same"))
+    for other in (taught("other", "one"), taught("a", "two"), taught("a", "one", 2), wanted(1)):
+        with pytest.raises(Fault, match=r"another search \(its trials learnt from another teacher"):
+            go(tmp_path / "out", Pool(reached), other)
 
 
 def test_less_may_be_better(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -117,7 +118,22 @@ def folder_of(label: str) -> str:
 
 
 def claim(out: Path, resume: bool, overwrite: bool) -> None:
-    """Make sure that a folder may be written to.
+    """Make sure that a folder may be written to, and delete what is to be replaced.
+
+    Raises:
+        Fault: as of ``check_place``.
+    """
+    there = check_place(out, resume, overwrite)
+    for folder in there if overwrite else ():
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+
+
+def check_place(out: Path, resume: bool, overwrite: bool) -> list[Path]:
+    """Make sure that a folder may be written to, and leave it as it is.
+
+    Returns:
+        The runs' folders in it.
 
     Raises:
         Fault: there are runs in it, and nobody said what to do with them, or they are not of
@@ -134,14 +150,18 @@ def claim(out: Path, resume: bool, overwrite: bool) -> None:
         ]:
             raise Fault(
                 f"{out} holds more than one experiment ({strange[0]}), and --overwrite would"
-                " delete it all; choose another --out"
+                f" delete it all; choose another: --out {_free(out)}"
             )
-        for folder in there:
-            for name in FILES:
-                (folder / name).unlink(missing_ok=True)
-        return
-    if there and not resume:
+    elif there and not resume:
         raise Fault(
             f"{out} holds {len(there)} run{'s' * (len(there) > 1)} already; go on with --resume,"
-            " replace by --overwrite, or choose another --out"
+            f" replace by --overwrite, or choose another: --out {_free(out)}"
         )
+    return there
+
+
+def _free(out: Path) -> Path:
+    """A folder beside another that is not there yet."""
+    of = out if out.name not in ("", "..") else out.resolve()
+    names = (of.parent / f"{of.name}-{number}" for number in count(2))
+    return next(each for each in names if not each.exists())

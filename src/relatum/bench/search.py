@@ -13,10 +13,10 @@ from relatum.evaluate import linear_probe
 from relatum.fit import Position, fit
 from relatum.recipes.plan import Arm, name_of
 from relatum.recipes.recipe import Recipe
+from relatum.record import WEIGHTS
 from relatum.run.display import Display
 from relatum.run.hearing import listen
 from relatum.run.prepare import Prepared, optimizer_of, prepare, recipe_of
-from relatum.run.trained import WEIGHTS
 from relatum.tally import NotFinite
 from relatum.types import Fault
 from relatum.weights import write

@@ -9,9 +9,8 @@ from relatum.bench.search import search
 from relatum.checkpoint import Stop
 from relatum.recipes.plan import Arm, Plan
 from relatum.recipes.recipe import Recipe
-from relatum.record import Record
+from relatum.record import WEIGHTS, Record
 from relatum.run import Display, Silent
-from relatum.run.trained import WEIGHTS
 from relatum.tally import NotFinite
 
 SEARCH = ".search"

@@ -230,11 +230,13 @@ def _announce(asking: _Asking, missing: Mapping[Place, Sequence[str]]) -> None:
         // store.samples
         for name in names
     }
-    if not any(store.folder.glob("*/*.safetensors")) and (differs := store.others()):
+    begun = any(store.folder.glob("*/*.safetensors"))
+    if not begun and (differs := store.others()):
         asking.progress.note(f"what {store.root} holds is of something else: {differs} differ")
     listed = ", ".join(f"{name} {in_words(size)}" for name, size in needed.items())
+    asked = "for what the cache lacks" if begun else "once"
     asking.progress.note(
-        f"the teacher is asked once, {store.samples:,} images in"
+        f"the teacher is asked {asked}, {store.samples:,} images in"
         f" {store.views} view{'s' * (store.views > 1)}: {listed}, in {store.folder}"
     )
     store.check_room(sum(needed.values()))

@@ -69,7 +69,8 @@ def identity_of(
     if batches.augment and batches.views is None:
         raise Fault(
             "what a teacher says can be kept where the images stay the same, and these are"
-            " augmented in another way every epoch; fix how many there are (--set views=4)"
+            " augmented in another way every epoch; fix how many there are (--set views=4),"
+            " or augment nothing (--set augment=)"
         )
     size = "as they come" if input.size is None else " by ".join(map(str, input.size))
     facts = {

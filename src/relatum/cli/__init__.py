@@ -37,20 +37,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(cls=Checked)(distill)
-app.command(cls=Checked)(doctor)
-app.command(cls=Checked)(teach)
-app.command(cls=Checked)(transfer)
-app.command(cls=Checked)(cache)
-app.command(cls=Checked)(evaluate)
-app.command(cls=Checked)(inspect)
-app.command(cls=Checked)(export)
-app.command(cls=Checked)(push)
-app.command(cls=Checked)(reproduce)
-app.command(cls=Checked)(bench)
-app.command(cls=Checked)(tune)
-app.command(name="list", cls=Checked)(names)
-app.command(cls=Checked)(report)
+app.command(cls=Checked, short_help="Distil a student by several methods, side by side.")(distill)
+app.command(cls=Checked, short_help="Look at what 'distill' would do; train nothing.")(doctor)
+app.command(cls=Checked, short_help="Train one network alone, to be a --teacher.")(teach)
+app.command(cls=Checked, short_help="Train a new classifier on a run's frozen features.")(transfer)
+app.command(cls=Checked, short_help="Store what a teacher says of every training image.")(cache)
+app.command(cls=Checked, short_help="Measure a finished run's student again.")(evaluate)
+app.command(cls=Checked, short_help="Show a network's taps, input, size and work.")(inspect)
+app.command(cls=Checked, short_help="Write a trained student as a file that others run.")(export)
+app.command(cls=Checked, short_help="Send a student and its model card to the hub.")(push)
+app.command(cls=Checked, short_help="Run a paper's experiment beside what it published.")(reproduce)
+app.command(cls=Checked, short_help="Compare methods over pairs of networks and seeds.")(bench)
+app.command(cls=Checked, short_help="Search what a method is best run with.")(tune)
+app.command(
+    name="list", cls=Checked, short_help="List methods, models, pairs, datasets or recipes."
+)(names)
+app.command(cls=Checked, short_help="Print the table of finished runs, write report.html.")(report)
 
 # Newer versions of typer have a click of their own, older ones that of the package click.
 UsageProblem: type[Exception] = next(

@@ -178,8 +178,11 @@ def _fill(
         found = sizes(speaker.teacher, batches, names, precision)
         if not dry_run:
             remember(
-                *(speaker.teacher, batches, names),
-                *(words_of(own, speaker, batches, ready.speed), out),
+                speaker.teacher,
+                batches,
+                names,
+                words_of(own, speaker, batches, ready.speed),
+                out,
                 precision=precision,
                 stop=stop,
                 progress=display,

@@ -53,37 +53,12 @@ def distill(
     and rrd, and three seeds; a table and a report at the end. Started by torchrun, all processes
     train each student together, as one would.
     """
+    asked = runs.Asked.of(locals())
     place = options.device_of(device)
-    if recipe is not None:
-        options.refuse_beside(context, "recipe", *runs.NOT_BESIDE_RECIPE)
-    asked = runs.Asked(
-        data=options.dataset_of(dataset, data) or "digits",
-        teacher=teacher,
-        student=student,
-        method=method,
-        baseline=baseline,
-        labels=labels,
-        seeds=seeds,
-        seed=seed,
-        epochs=epochs,
-        samples=samples,
-        scale=scale,
-        balance=balance,
-        recipe=recipe,
-        set_=set_,
-        out=out,
-        data_root=data_root,
-        skip_broken=skip_broken,
-        download=download,
-        speed=speed,
-        precision=precision,
-        batch=batch,
-        microbatch=microbatch,
-        sync_batchnorm=sync_batchnorm,
-        cache=cache,
-    )
     with profiling.profiling(profile, profile_steps), training.company(place, patience) as company:
-        cells, folder = runs.cells_of(asked), asked.folder
+        folder = asked.folder
+        company.check_place(folder, resume, overwrite)
+        cells = runs.cells_of(asked)
         if asked.usual:
             cells = runs.able(cells, folder, place, download)
         cells = tracking.logged(cells, track)
@@ -104,7 +79,7 @@ def conclude(folder: Path, records: "list[Record]", failures: "list[Failure]") -
 
     if records:
         console = Console()
-        console.print(summarise(records).rich())
+        console.print(summarise(records).rich(), crop=False)
         console.print(f"report: {write_reports(folder)}", highlight=False, soft_wrap=True)
     if failures:
         first = failures[0]

@@ -1,10 +1,10 @@
 """``relatum doctor``: what would go wrong with a ``distill``, before it is begun."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
     from relatum.doctor import Finding
 
-LOOKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "bold red")}
+LOOKS = {
+    "ok": ("✓", "green"),
+    "unseen": ("\N{EN DASH}", "dim"),
+    "warning": ("!", "yellow"),
+    "problem": ("✗", "bold red"),
+}
 """How a finding is marked."""
 Json = Annotated[
     Path | None, typer.Option("--json", help="Also write what was found into this file.")
@@ -66,48 +71,23 @@ def doctor(
     no file written, but for --json. Exit code 2 says that there is a problem, and not only a
     warning. Options of how runs are begun and followed are taken, and change nothing here.
     """
+    asked = runs.Asked.of(locals())
     if json is not None:
         _check_place(json)
     profiling.check(profile, profile_steps)
     place = options.device_of(device)
-    if recipe is not None:
-        options.refuse_beside(context, "recipe", *runs.NOT_BESIDE_RECIPE)
-    asked = runs.Asked(
-        data=options.dataset_of(dataset, data) or "digits",
-        teacher=teacher,
-        student=student,
-        method=method,
-        baseline=baseline,
-        labels=labels,
-        seeds=seeds,
-        seed=seed,
-        epochs=epochs,
-        samples=samples,
-        scale=scale,
-        balance=balance,
-        recipe=recipe,
-        set_=set_,
-        out=out,
-        data_root=data_root,
-        skip_broken=skip_broken,
-        download=download,
-        speed=speed,
-        precision=precision,
-        batch=batch,
-        microbatch=microbatch,
-        sync_batchnorm=sync_batchnorm,
-        cache=cache,
-    )
-    findings = _said(_findings(asked, place, track))
+    findings = _said(_findings(asked, place, track, resume, overwrite))
     if json is not None:
         _keep(findings, json)
     if any(each.level == "problem" for each in findings):
         raise typer.Exit(2)
 
 
-def _findings(asked: runs.Asked, device: "torch.device", track: str | None) -> "Iterator[Finding]":
+def _findings(
+    asked: runs.Asked, device: "torch.device", track: str | None, resume: bool, overwrite: bool
+) -> "Iterator[Finding]":
     """Take the place of training: look, and train nothing."""
-    from relatum.doctor import Finding, examine, examine_versions
+    from relatum.doctor import Finding, examine, examine_folder, examine_versions
     from relatum.types import Fault
 
     yield examine_versions(device)
@@ -119,6 +99,7 @@ def _findings(asked: runs.Asked, device: "torch.device", track: str | None) -> "
     if asked.usual:
         with suppress(Fault):  # what is in the way is found again, and said, where it is
             cells = runs.able(cells, asked.folder, device, asked.download)
+    yield from examine_folder(cells, asked.folder, resume, overwrite)
     yield from examine(cells, asked.folder, device=device, download=asked.download)
 
 
@@ -159,8 +140,11 @@ def _check_place(path: Path) -> None:
     if path.is_dir() or not path.name:
         raise Fault(f"--json wants a file to write, and {path} is a folder")
     near = next(each for each in path.absolute().parents if each.exists())
-    if not (near.is_dir() and os.access(near, os.W_OK)):
-        raise Fault(f"--json {path} cannot be written: no file can be made in {near}")
+    try:
+        with TemporaryFile(dir=near):  # rights alone do not say it: /proc takes no file of root's
+            pass
+    except OSError as error:
+        raise Fault(f"--json {path} cannot be written: no file can be made in {near}") from error
 
 
 def _line(found: "Finding") -> Any:
@@ -182,4 +166,5 @@ def _verdict(findings: "list[Finding]") -> str:
         for level in ("problem", "warning")
         if count[level]
     ]
-    return " and ".join(words) or f"all {count['ok']} checks are well"
+    unseen = f", and {count['unseen']} could not be made" if count["unseen"] else ""
+    return " and ".join(words) or f"all {count['ok']} checks are well{unseen}"

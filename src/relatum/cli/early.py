@@ -5,7 +5,7 @@ serves a pair, whether a device is there) is refused where it is known.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +22,20 @@ FIELDS = {"batch": "batch_size"} | {
     for name in ("speed", "precision", "epochs", "microbatch", "samples", "seed", "balance")
 }
 """Options that are fields of the recipe, and which."""
+ALSO_BY_SET = {name: field for name, field in FIELDS.items() if name != "seed"} | {
+    name: name
+    for name in ("student", "cache", "views", "data_root", "skip_broken", "sync_batchnorm")
+}
+"""Likewise those that ``--set`` may give instead, but not as well."""
 
 
 class Checked(TyperCommand):
     """A command that refuses what is misspelt before it begins."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse an option that is given twice, of which typer would take the last in silence."""
+        _once(self.make_parser(ctx).parse_args(args=list(args))[2])
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Look at the options, then run.
@@ -52,7 +62,9 @@ def check(options: Mapping[str, Any]) -> None:
     if options.get("resume") and options.get("overwrite"):
         raise Fault("--resume goes on and --overwrite begins again: give one of them")
     for name, look in CHECKS.items():
-        if isinstance(text := options.get(name), str) and text:
+        if isinstance(text := options.get(name), str):
+            if not text.strip():
+                raise Fault(f"{NAMED.get(name, f'--{name}')} is empty: name one, or leave it out")
             look(text)
     if "seeds" in options:
         from relatum.cli.options import seeds_of
@@ -61,8 +73,19 @@ def check(options: Mapping[str, Any]) -> None:
     _recipe(options)
 
 
+def _once(given: Sequence[Any]) -> None:
+    """Refuse what is there twice, of all the options as they stand on the command line."""
+    from relatum.faults import Fault
+
+    for place, option in enumerate(given):
+        takes_one = option.param_type_name == "option" and not (option.multiple or option.is_flag)
+        if takes_one and option in given[:place]:
+            named = " or ".join(option.opts)
+            raise Fault(f"{named} is given twice: give it once; a list is joined by commas")
+
+
 def _methods(text: str) -> None:
-    from relatum.spelling import split
+    from relatum.method_names import split
 
     if text != "all":
         split(text, {name: each["family"] for name, each in known()["methods"].items()})
@@ -157,6 +180,12 @@ CHECKS: dict[str, Callable[[str], None]] = {
     "track": _trackers,
 }
 """How the text of an option is looked at, where it is one that names something."""
+NAMED = {
+    "dataset": "the argument DATASET",
+    "experiment": "the argument EXPERIMENT",
+    "formats": "--to",
+}
+"""Those of them that are not called on the command line as here."""
 
 
 def _recipe(options: Mapping[str, Any]) -> None:
@@ -173,7 +202,11 @@ def _recipe(options: Mapping[str, Any]) -> None:
         Recipe.read(file)
     if scale is not None:
         Recipe().scaled(scale)
-    for name, value in {**fields, **changes_of(options.get("set_"))}.items():
+    twice = {field: options.get(name) for name, field in ALSO_BY_SET.items()}
+    if "dataset" in options:
+        twice["dataset"] = options["dataset"] or options.get("data")
+    changes = changes_of(options.get("set_"), given=twice)
+    for name, value in {**fields, **changes}.items():
         _field(Recipe, name, value)
 
 

@@ -42,9 +42,24 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(found, indent=1))
         return
-    width = max(map(len, found), default=0)
-    for name, value in found.items():
-        typer.echo(f"{name:<{width}}  {value:.4f}")
+    _show(found, folder, data)
+
+
+def _show(found: dict[str, float], folder: Path, data: str | None) -> None:
+    """A line for each thing that was measured, as tables call it, and of which images."""
+    from relatum.record import Record
+    from relatum.report.measured import metric_of
+
+    record = Record.load(folder)
+    of = f"the test images of {data}"
+    if data in (None, record.recipe.dataset):
+        of = f"{record.samples.get('test', 0):,} test images of {record.recipe.dataset}"
+    typer.echo(f"on {of}:")
+    metrics = [metric_of(name) for name in found]
+    width = max((len(each.title) for each in metrics), default=0)
+    for metric, value in zip(metrics, found.values(), strict=True):
+        said = f"{value:.2f} %" if metric.percent else f"{value:.4f}"
+        typer.echo(f"{metric.title:<{width}}  {said}")
 
 
 def _named(text: str) -> tuple[Path, tuple[str, ...]]:

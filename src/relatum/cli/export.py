@@ -140,9 +140,8 @@ def _time(source: "Source", folder: Path) -> None:
     from rich.console import Console
 
     from relatum.export.costs import measure
-    from relatum.report.columns import terminal
-    from relatum.report.cost_table import columns_of
+    from relatum.report.cost_table import terminal
 
     measured, notes = measure(source, folder)
-    Console().print(terminal(columns_of(measured.networks), notes))
+    Console().print(terminal(measured.networks, notes), crop=False)
     measured.save(source.run or folder)

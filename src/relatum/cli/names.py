@@ -23,7 +23,10 @@ def names(
 
     if name is not None:
         if kind not in ("methods", "models"):
-            raise Fault(f"relatum list tells about one of the methods, not of the {kind}")
+            raise Fault(
+                "relatum list tells of one method (methods sp) or of models of a kind (models"
+                f" timm/resnet), got {kind} {name}"
+            )
         typer.echo(_one_method(name) if kind == "methods" else _models_like(name))
         return
 

@@ -110,6 +110,8 @@ Seed = Annotated[int | None, typer.Option(help="One seed alone.")]
 Scale = Annotated[
     float, typer.Option(help="Share of the epochs, for a first look: 0.1 is a tenth.")
 ]
+OPTIONS = {"batch_size": "--batch", "dataset": "the argument DATASET (or --data)"}
+"""Options that are called otherwise than the field of the recipe that they fill in."""
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change a field of the recipe: key=value. May be repeated."),
@@ -202,9 +204,11 @@ def seeds_of(seeds: str | None, seed: int | None, usual: tuple[int, ...]) -> tup
         found = usual
     else:
         try:
-            found = tuple(int(each) for each in seeds.removesuffix(",").split(","))
+            found = tuple(int(each) for each in seeds.split(","))
         except ValueError:
-            raise Fault(f"--seeds wants a number or a list such as 0,1,2, got {seeds!r}") from None
+            raise Fault(
+                f"--seeds wants a number or a list such as 0,1,2, got {seeds!r}; one is --seed"
+            ) from None
         if "," not in seeds:
             if not 1 <= found[0] <= 1000:
                 raise Fault(f"--seeds {seeds}: wanted 1 to 1000 seeds, or a list such as 0,1,2")
@@ -214,16 +218,22 @@ def seeds_of(seeds: str | None, seed: int | None, usual: tuple[int, ...]) -> tup
     return found
 
 
-def changes_of(pairs: list[str] | None, elsewhere: Collection[str] = ()) -> dict[str, Any]:
+def changes_of(
+    pairs: list[str] | None,
+    elsewhere: Collection[str] = (),
+    given: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
     """The fields that ``--set key=value`` changes; values are JSON or plain text.
 
     Args:
         pairs: the texts.
         elsewhere: fields that have an option of their own, which would win silently; a mapping
             says which, where it is not of the same name.
+        given: fields that an option may have filled in, and with what; ``None`` and ``False`` where
+            it has not.
 
     Raises:
-        Fault: a text has no ``=``, or a field has an option of its own.
+        Fault: a text has no ``=``, a field has an option of its own, or one is given twice.
     """
     from relatum.faults import Fault
     from relatum.recipes.recipe import Recipe
@@ -237,6 +247,9 @@ def changes_of(pairs: list[str] | None, elsewhere: Collection[str] = ()) -> dict
         if name in elsewhere:
             option = elsewhere[name] if isinstance(elsewhere, Mapping) else f"--{name}"
             raise Fault(f"--set {name}=… has no effect here: use {option}")
+        if given is not None and given.get(name) not in (None, False):
+            option = OPTIONS.get(name, f"--{name.replace('_', '-')}")
+            raise Fault(f"--set {name}=… and {option} give one field twice; leave one out")
         try:
             value: Any = json.loads(text)
         except json.JSONDecodeError:

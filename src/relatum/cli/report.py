@@ -7,6 +7,8 @@ import typer
 
 if TYPE_CHECKING:
     from relatum.bench.grid import Grid
+    from relatum.record import Record
+    from relatum.report.provenance import Runs
 
 
 def report(
@@ -30,14 +32,30 @@ def report(
 
 
 def _time(folder: Path) -> None:
-    """Measure the networks of the runs in a folder, where their pages find it."""
+    """Measure the networks of the runs in a folder, where their pages find it, and print it."""
+    from rich.console import Console
+
     from relatum.export.costs import measure_runs
     from relatum.record import find
+    from relatum.report.cost_table import lines_of_costs, terminal
 
-    done, notes = measure_runs(find(folder))
+    runs = find(folder)
+    done, notes = measure_runs(runs)
     for note in notes:
         typer.echo(note, err=True)
-    typer.echo(f"timed: the networks of {len(done)} runs")
+    typer.echo(f"timed: the networks of {len(done)} run{'s' * (len(done) != 1)}")
+    for pair in _pairs(runs):
+        Console().print(terminal(lines_of_costs(pair)), crop=False)
+
+
+def _pairs(runs: "Runs") -> "list[Runs]":
+    """The runs of each teacher with each student; others where no such pair tells of them."""
+    pairs: dict[tuple[str, str], list[tuple[Path, Record]]] = {}
+    for path, record in runs:
+        pair = record.recipe.student, record.teacher.name if record.teacher else ""
+        pairs.setdefault(pair, []).append((path, record))
+    told = {name for pair in pairs if pair[1] for name in pair}
+    return [held for (student, teacher), held in pairs.items() if teacher or student not in told]
 
 
 def _report_runs(folder: Path) -> None:
@@ -47,9 +65,9 @@ def _report_runs(folder: Path) -> None:
     from relatum.report.page import write_reports
     from relatum.report.table import summarise
 
-    records = [record for _, record in find(folder)]
+    places, records = zip(*find(folder), strict=True)
     console = Console()
-    console.print(summarise(records).rich())
+    console.print(summarise(records, places).rich(), crop=False)
     console.print(f"report: {write_reports(folder)}", highlight=False, soft_wrap=True)
 
 
@@ -84,7 +102,7 @@ def report_benchmark(folder: Path, grid: "Grid") -> None:
     )
     console = Console()
     for table in terminal(*found):
-        console.print(table)
+        console.print(table, crop=False)
     if (pages := sum(len(each.pairs) for each in found)) > 1:
         console.print(f"drawing {pages} pages, seconds each where runs are new", style="dim")
     page = write_benchmark(folder, runs, found)

@@ -1,9 +1,10 @@
 """From what was asked for to the runs that it means: ``distill`` trains them, ``doctor`` looks."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
@@ -20,8 +21,16 @@ USUAL = "kd,sp,rrkd,rrd"
 NOT_BESIDE_RECIPE = ("dataset", "data", "teacher", "student", "method", "baseline", "labels")
 """Options that a recipe's file makes meaningless."""
 ALIKE = (
-    *("dataset", "data_root", "image_size", "memory", "skip_broken", "speed", "precision"),
-    *("validation", "split_seed", "samples"),
+    "dataset",
+    "data_root",
+    "image_size",
+    "memory",
+    "skip_broken",
+    "speed",
+    "precision",
+    "validation",
+    "split_seed",
+    "samples",
 )
 """What of a student's recipe holds for the training of its teacher too."""
 
@@ -55,6 +64,22 @@ class Asked:
     sync_batchnorm: bool = False
     cache: Path | None = None
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """What a command is asked for: those of its parameters that have a field's name.
+
+        Args:
+            given: its parameters, as ``locals()`` has them in its first line.
+
+        Raises:
+            Fault: the set is named twice, or something beside a recipe that it says itself.
+        """
+        if given["recipe"] is not None:
+            options.refuse_beside(given["context"], "recipe", *NOT_BESIDE_RECIPE)
+        own = {each.name: given[each.name] for each in fields(cls) if each.name in given}
+        own["data"] = options.dataset_of(given["dataset"], given["data"]) or cls.data
+        return cls(**own)
+
     @property
     def shared(self) -> dict[str, Any]:
         """Fields of all recipes, a teacher's too; ``None`` leaves one as it is."""
@@ -75,12 +100,13 @@ class Asked:
         """Fields of the students' recipes.
 
         Raises:
-            Fault: one cannot be read, or has an option of its own.
+            Fault: one cannot be read, has an option of its own, or is given by its option too.
         """
         elsewhere = ("seed", "method", "teacher", "labels") if self.recipe is None else ()
-        found = options.changes_of(self.set_, ("scale", *elsewhere))
-        found |= {} if self.cache is None else {"cache": str(self.cache)}
-        return found | ({} if self.balance is None else {"balance": self.balance})
+        own = {"cache": None if self.cache is None else str(self.cache), "balance": self.balance}
+        given = {**self.shared, **own, "student": self.student}
+        found = options.changes_of(self.set_, ("scale", *elsewhere), given)
+        return found | {name: value for name, value in own.items() if value is not None}
 
     @cached_property
     def again(self) -> "Recipe | None":
@@ -101,13 +127,14 @@ class Asked:
         """Whether nobody named a method: those are run that the pair can have."""
         return self.recipe is None and self.method is None
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """Where the results go."""
         if self.out is not None:
             return self.out
         if self.again is not None:
-            return places.usual(self.again.method, self.again.method, end="-again")
+            method = self.again.method
+            return places.usual(method, method, self.again.dataset, end="-again")
         return places.of_set(self.data)
 
     def recipes(self) -> "tuple[Recipe | None, Recipe]":
@@ -133,7 +160,6 @@ def cells_of(asked: Asked) -> "list[Cell]":
         Fault: something is unknown, or there is nothing to train a teacher by.
     """
     from relatum.bench import Cell
-    from relatum.bench.experiment import of_one_size
     from relatum.grammar import split
     from relatum.types import Fault
 
@@ -141,13 +167,13 @@ def cells_of(asked: Asked) -> "list[Cell]":
         own = asked.seeds is None and asked.seed is None
         seeds = (asked.again.seed,) if own else _seeds(asked)
         return _students(asked.again, [asked.again.method], seeds)
-    names, seeds = split(asked.method or USUAL), _seeds(asked)
+    names, seeds = split(USUAL if asked.method is None else asked.method), _seeds(asked)
     teaching, learning = asked.recipes()
     labelled = _labelled(teaching, learning, asked.download)
     if asked.baseline and asked.labels and labelled and "none" not in names:
         names = ["none", *names]
     if teaching is None:
-        return of_one_size(_students(learning, names, seeds))
+        return _of_one_size(learning, _students(learning, names, seeds))
     if not labelled:
         raise Fault(
             f"{asked.data} has no labels to train a teacher by; give a trained one: --teacher"
@@ -155,7 +181,20 @@ def cells_of(asked: Asked) -> "list[Cell]":
     own_code = f"{teaching.student}@" if ":" in teaching.student else ""
     learning = learning.but(teacher=f"{own_code}{asked.folder / 'teacher'}")
     teacher = Cell("teacher", "teacher", teaching.but(seed=seeds[0]))
-    return of_one_size([teacher, *_students(learning, names, seeds)])
+    return _of_one_size(learning, [teacher, *_students(learning, names, seeds)])
+
+
+def _of_one_size(learning: "Recipe", cells: "list[Cell]") -> "list[Cell]":
+    """The same runs, with images of one size; said where it is the teacher's, and dear."""
+    from relatum import together
+    from relatum.bench.experiment import of_one_size
+    from relatum.run.sizes import enlarged_for_teacher
+
+    cells = of_one_size(cells)
+    said = enlarged_for_teacher(learning, cells[-1].recipe.image_size)
+    if said is not None and together.first():
+        typer.echo(f"note: {said}", err=True)
+    return cells
 
 
 def able(cells: "list[Cell]", out: Path, device: "torch.device", download: bool) -> "list[Cell]":

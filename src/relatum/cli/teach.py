@@ -56,7 +56,8 @@ def teach(
     ).but(**options.changes_of(set_, ("scale",)))
     recipe = settled([recipe.scaled(scale)])[0]
     network = recipe.student
-    folder = out or places.usual(network, network.replace("/", "-"), "teach-", f"-seed-{seed}")
+    name, end = network.replace("/", "-"), f"-seed-{seed}"
+    folder = out or places.usual(network, name, recipe.dataset, "teach-", end)
     place = options.device_of(device)
     with (
         profiling.profiling(profile, profile_steps),

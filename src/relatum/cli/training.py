@@ -36,6 +36,14 @@ class Company:
         """The same two, once started again: what is there is gone on with, and not deleted."""
         return resume or self.again, overwrite and not self.again
 
+    def check_place(self, folder: Path, resume: bool, overwrite: bool) -> None:
+        """Refuse a folder that is taken, before anything is loaded."""
+        from relatum.bench.experiment import check_place
+        from relatum.together import by_first
+
+        claims = self.claims(resume, overwrite)
+        by_first(lambda: check_place(folder, *claims))
+
     def announce(self, display: "Display", recipes: "Iterable[Recipe]") -> None:
         """Say what a batch is on each of them."""
         from relatum import world
@@ -73,7 +81,7 @@ def train(
     download: bool,
 ) -> "tuple[list[Record], list[Failure]]":
     """Rehearse cells, and run them one after the other; what a crash left is gone on with."""
-    from relatum.bench.experiment import claim, run_all
+    from relatum.bench.experiment import check_place, claim, run_all
     from relatum.bench.rehearsal import rehearse
     from relatum.checkpoint import stop_on_signals
     from relatum.cli.display import shown
@@ -82,7 +90,7 @@ def train(
     from relatum.together import all_of, by_first
 
     resume, overwrite = company.claims(resume, overwrite)
-    by_first(lambda: claim(folder, resume or overwrite, False))
+    by_first(lambda: check_place(folder, resume, overwrite))
     if len(set(all_of(tuple(sorted(map(str, folder.rglob(NAME))))))) > 1:
         raise Fault(
             f"{folder} is not the same for all processes; start them in one folder, on storage that"

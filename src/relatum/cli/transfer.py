@@ -42,6 +42,9 @@ def transfer(
     seed: Annotated[
         int | None, typer.Option(help="Of the new classifier and the order. [default: each run's]")
     ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="The steps of the rate keep their shares. [default: 120]")
+    ] = None,
     scale: options.Scale = 1.0,
     set_: options.Set = None,
     out: options.Out = None,
@@ -68,8 +71,11 @@ def transfer(
 
     if drifting and probe:
         raise Fault("--drifting trains a classifier and --probe fits one: give one of them")
+    if probe and epochs:
+        raise Fault("--probe fits a classifier and trains none: --epochs has no effect beside it")
     way: Way = "drifting" if drifting else "probe" if probe else "frozen"
-    changes = options.changes_of(set_, ("seed", "scale", "begin", "student", "method"))
+    elsewhere = ("seed", "scale", "begin", "student", "method")
+    changes = options.changes_of(set_, elsewhere, {"epochs": epochs})
     cells: list[Cell] = []
     for source in _sources(runs):
         number = source.seed if seed is None else seed
@@ -79,6 +85,8 @@ def transfer(
             speed=speed,
             precision=precision,
         )
+        if epochs is not None:
+            recipe = recipe.shortened(epochs)
         recipe = recipe.but(**changes).scaled(scale)
         cells.append(Cell(f"{folder_of(source.label)}/seed-{number}", source.label, recipe))
     _distinct(cells)

@@ -80,6 +80,7 @@ def tune(
     same command with --resume goes on. At the end there is the best recipe, to be run with
     several seeds and tested once.
     """
+    asked = runs.Asked.of(locals())
     from relatum.checkpoint import stop_on_signals
     from relatum.run.lock import hold
     from relatum.tune import Search
@@ -93,35 +94,9 @@ def tune(
     place = options.device_of(device)
     if workers < 1 or trials < 1:
         raise Fault(f"--workers and --trials are at least 1, got {workers} and {trials}")
-    if recipe is not None:
-        options.refuse_beside(context, "recipe", *runs.NOT_BESIDE_RECIPE)
-    name = options.dataset_of(dataset, data) or "digits"
-    asked = runs.Asked(
-        data=name,
-        teacher=teacher,
-        student=student,
-        method=method,
-        baseline=False,
-        labels=labels,
-        seed=seed,
-        epochs=epochs,
-        samples=samples,
-        scale=scale,
-        balance=balance,
-        recipe=recipe,
-        set_=set_,
-        out=out or places.of_set(recipe.stem if recipe else name, "tune-"),
-        data_root=data_root,
-        skip_broken=skip_broken,
-        download=download,
-        speed=speed,
-        precision=precision,
-        batch=batch,
-        microbatch=microbatch,
-        cache=cache,
-    )
+    folder = out or _place(asked)
+    asked = replace(asked, baseline=False, out=folder)
     base, teaching, own = _varied(asked)
-    folder = asked.folder
     with stop_on_signals() as stop, hold(folder):
         claim(folder, resume, overwrite)
         space = dimensions(search or [], base)
@@ -134,6 +109,14 @@ def tune(
             _teach(teaching, folder, place, download, stop, overwrite)
         study = searched(wanted, folder, workers, place, stop, list(part.notes(own)))
         conclude(wanted, study, folder, base.validation if own else 0.0, part)
+
+
+def _place(asked: runs.Asked) -> Path:
+    """The folder of a search, where nobody names one: by the set, or the recipe's file."""
+    if asked.recipe is None or asked.again is None:
+        return places.of_set(asked.data, "tune-")
+    stem = asked.recipe.stem
+    return places.usual(stem, stem, asked.again.dataset, "tune-")
 
 
 def _varied(asked: runs.Asked) -> "tuple[Recipe, Recipe | None, bool]":

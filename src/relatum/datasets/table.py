@@ -43,8 +43,8 @@ def load(text: str, reading: Reading) -> Dataset:
 
     Raises:
         Fault: the file is missing or no table, has no such column, leaves out the path or the
-            class of an image, lists one image in two parts or with two classes, or names images
-            that cannot be read.
+            class of an image, lists one image in two parts or with two classes (or twice, where
+            a fifth is held back), or names images that cannot be read.
     """
     path, asked = _parse(text)
     columns = _columns(path)
@@ -213,7 +213,7 @@ def _parts(path: Path, split: Column | None, count: int) -> tuple[list[list[int]
 def _check_once(
     path: Path, parts: Sequence[Sequence[int]], images: Column, labels: Column | None
 ) -> None:
-    """Refuse an image that is judged on and learnt from, or that has two classes.
+    """Refuse an image that is judged on and learnt from, or may be so, or that has two classes.
 
     By its path as it is written: no link is followed, which would take minutes for a million.
     """
@@ -221,11 +221,14 @@ def _check_once(
     first: dict[str, tuple[int, int]] = {}
     for part, rows in enumerate(parts):
         for row in rows:
-            before, of = first.setdefault(normpath(join(top, images[row])), (row, part))
+            here = (row, part)
+            before, of = there = first.setdefault(normpath(join(top, images[row])), here)
             if of != part:
                 said = "to learn from and for the test part: the test would tell nothing"
             elif labels is not None and labels[before] != labels[row]:
                 said = f"as {labels[before]!r} and as {labels[row]!r}: an image has one class"
+            elif there != here and len(parts) == 1:
+                said = "both: what is held back to test by might be learnt from too"
             else:
                 continue
             raise Fault(

@@ -3,5 +3,6 @@
 from relatum.doctor.cost import examine_versions
 from relatum.doctor.examine import examine
 from relatum.doctor.finding import Finding
+from relatum.doctor.folder import examine_folder
 
-__all__ = ["Finding", "examine", "examine_versions"]
+__all__ = ["Finding", "examine", "examine_folder", "examine_versions"]

@@ -159,9 +159,10 @@ def evaluating(recipe: Recipe, ready: Prepared) -> float:
 def _looking(tapped: Tapped, sets: Sets) -> float:
     """Seconds for which a network looks at one image."""
     part = sets.test.take(drawn(sets.test, LOOKED_AT).to(sets.test.device))
-    listen(tapped, part.take(drawn(part, 1).to(part.device)), ("output",))  # what it does once
+    one = part.take(drawn(part, 1).to(part.device))
+    listen(tapped, one, ("output",)).cpu()  # what it does once
     began = time.perf_counter()
-    listen(tapped, part, ("output",))
+    listen(tapped, part, ("output",)).cpu()  # so that a GPU has done it, and not only heard of it
     return (time.perf_counter() - began) / len(part)
 
 

@@ -15,7 +15,7 @@ from relatum.doctor.cost import (
     examine_steps,
     examine_time,
 )
-from relatum.doctor.finding import Finding, ok, problem
+from relatum.doctor.finding import Finding, ok, problem, unseen
 from relatum.doctor.images import examine_brightness, examine_images
 from relatum.doctor.missing import StandIn, missing_teacher
 from relatum.doctor.teacher import examine_rest, examine_teacher
@@ -124,7 +124,7 @@ def _networks(ready: Prepared, recipe: Recipe, stand_in: StandIn | None) -> Iter
     for network in pair.teacher.networks:
         yield examine_brightness("teacher", network, sets)
     if stand_in is not None:
-        yield ok("teacher's accuracy", stand_in.why)
+        yield unseen("teacher's accuracy", stand_in.why)
     else:
         yield from examine_teacher(pair, sets, recipe.teacher)
 

@@ -2,22 +2,10 @@
 
 import math
 
+from relatum.evaluate.standard_error import standard_error
+
 ERRORS = 3.0
 """Standard errors from which on something is taken for shown."""
-
-
-def error(share: float, count: int) -> float:
-    r"""The standard error of a share of so many images.
-
-    Each outcome is counted once more than it came, as Agresti and Coull ("Approximate is better
-    than exact", 1998) do with two: else one image, or none that is wrong, would have no error.
-
-    Example:
-        >>> round(error(0.5, 18), 3), round(error(1.0, 1), 2)
-        (0.118, 0.47)
-    """
-    likely = (share * count + 1) / (count + 2)
-    return math.sqrt(likely * (1 - likely) / count)
 
 
 def guesses(right: float, chance: float, count: int) -> bool | None:
@@ -36,10 +24,10 @@ def guesses(right: float, chance: float, count: int) -> bool | None:
         >>> guesses(0.9, 0.1, 500), guesses(0.1, 0.1, 500), guesses(0.6, 0.5, 18)
         (False, True, None)
     """
-    if right > chance + ERRORS * error(chance, count):
+    if right > chance + ERRORS * standard_error(chance, count):
         return False
     middle = (1 + chance) / 2
-    return True if right < middle - ERRORS * error(middle, count) else None
+    return True if right < middle - ERRORS * standard_error(middle, count) else None
 
 
 def differs(gained: int, lost: int) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from relatum.data import ImageSet
 from relatum.doctor.few import differs, guesses
-from relatum.doctor.finding import Finding, ok, problem, warning
+from relatum.doctor.finding import Finding, ok, problem, unseen, warning
 from relatum.doctor.images import drawn, some
 from relatum.evaluate import Collected
 from relatum.report.words import counted
@@ -88,11 +88,11 @@ def _examine(
         yield _spread(said.values["embedding"].float())
     if logits is None or labels is None or classes is None or logits.shape[1:] != (classes,):
         width = "a reconstruction" if says == "reconstruction" else "an embedding"
-        width = width if logits is None else "x".join(map(str, logits.shape[1:]))
-        yield ok(
+        width = width if logits is None else f"{'x'.join(map(str, logits.shape[1:]))} outputs"
+        yield unseen(
             "teacher's accuracy",
             f"{name} gives {width}, and there are {classes or 'no'} classes to use:"
-            " it cannot be looked at",
+            " it cannot be compared",
         )
         return
     hits = _hits(logits, labels)
@@ -128,7 +128,8 @@ def examine_rest(pair: Pair) -> Finding:
         if each.training
     ]
     if learning or awake:
-        what = f"{len(learning)} parameters learn, {len(awake)} modules are in training mode"
+        tensors = f"{counted(len(learning), 'tensor')} of parameters learn"
+        what = f"{tensors}, {len(awake)} modules are in training mode"
         return problem("teacher at rest", f"{what} ({(learning + awake)[0]})", "freeze it")
     return ok("teacher at rest", "frozen, in eval mode")
 

@@ -61,7 +61,7 @@ def _idle(name: str, distiller: Distiller, resting: object) -> Finding:
     """Which parameters of the student no term reaches."""
     names = list(resting) if isinstance(resting, list | tuple) else []
     count = len(distiller.parameters())
-    text = f"{count} parameters learn"
+    text = f"{count} tensor{'s' * (count != 1)} of parameters learn"
     if not names:
         return ok(f"{name}: student", text)
     shown = ", ".join(names[:3]) + ", …" * (len(names) > 3)

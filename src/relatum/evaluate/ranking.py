@@ -5,7 +5,6 @@ Shape legend: Q = queries of a block, N = samples that are ranked, D = dimension
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from relatum import relations

@@ -33,11 +33,10 @@ ON_HUB = {
     "tiny-imagenet": "zh-plus/tiny-imagenet",
 }
 """The hub's names of sets; a card links to no other."""
-PLACES = {
-    *("data_root", "cache", "teacher", "begin", "dataset", "student", "method", "seed"),
-    "labels",
-}
-"""Fields of a recipe that name places, or that a card tells elsewhere."""
+PLACES = {"data_root", "cache", "teacher", "begin"}
+"""Fields of a recipe that name places of the machine that trained."""
+TOLD = {"dataset", "student", "method", "seed", "labels"}
+"""Fields of a recipe that a card tells elsewhere."""
 OWNED = (
     "Weights trained with relatum belong to who trained them: relatum's own licence (Apache-2.0)"
     " covers its code alone."
@@ -150,7 +149,7 @@ def _training(record: Record, licences: Licences) -> str:
     fields = {
         name: value
         for name, value in recipe.model_dump(mode="json").items()
-        if name not in PLACES and value is not None and value not in ([], {}, "")
+        if name not in PLACES | TOLD and value is not None and value not in ([], {}, "")
     }
     facts.append(
         "**Recipe**: " + ", ".join(f"{name} {_text(each)}" for name, each in fields.items())

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from relatum.export.job import public_method
 from relatum.export.manifest import Exported, Manifest
 from relatum.export.source import Source
+from relatum.record import WEIGHTS
 from relatum.report.words import counted
 
 OPENED = (
@@ -35,7 +36,7 @@ def how_to_use(source: Source, manifest: Manifest | None) -> str:
         parts += ["By PyTorch, without the network's code:", _code(code)]
     if "timm" in files and source.taught != "nothing":
         parts += ["By timm:", _code(_timm(source))]
-    if "student.safetensors" in files:
+    if WEIGHTS in files:
         parts += ["By relatum:", _code(_relatum(source))]
     return "\n\n".join(parts)
 
@@ -97,7 +98,7 @@ def _relatum(source: Source) -> str:
         *(["from relatum import Tapped, find_taps"] if inside else []),
         *("from relatum.models import create", "from relatum.weights import load_weights", ""),
         f'network = create("{public_method(source.name)}", {asked}).eval()',
-        'load_weights(network, Path("student.safetensors"))',
+        f'load_weights(network, Path("{WEIGHTS}"))',
         *use,
     )
 

@@ -18,6 +18,7 @@ from relatum.export.source import CPU, Source, source_of
 from relatum.models.foreign import published
 from relatum.record import Record
 from relatum.run.trained import PRETRAINED, weights_of
+from relatum.teacher_names import several, teachers_there
 from relatum.types import Fault
 from relatum.weights import fingerprint
 
@@ -104,6 +105,9 @@ def _teacher(record: Record, shape: Shape) -> tuple[str, nn.Module, Shape, int |
     """The teacher's name, network, input and file; its weights do not matter to its time."""
     text = record.recipe.teacher
     assert text is not None
+    if several(text):
+        alone = len(teachers_there(text)) == 1
+        raise Fault("a table has no time" if alone else "several teachers have no time together")
     if text.endswith(PRETRAINED):
         name = text.removesuffix(PRETRAINED)
         classes, input = published(name)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from relatum.export import onnx_file, pt2_file, timm_folder, weights_file
 from relatum.export.graph import Graph, Runs
+from relatum.record import WEIGHTS
 
 
 class _Save(Protocol):
@@ -41,7 +42,7 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "safetensors": Format(
-        weights_file.NAME, weights_file.save, weights_file.opened, weights_file.of, bare=True
+        WEIGHTS, weights_file.save, weights_file.opened, weights_file.of, bare=True
     ),
     "onnx": Format(onnx_file.NAME, onnx_file.save, onnx_file.opened, onnx_file.of, onnx_file.check),
     "pt2": Format(pt2_file.NAME, pt2_file.save, pt2_file.opened, pt2_file.of, pt2_file.check),

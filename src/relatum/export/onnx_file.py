@@ -59,6 +59,8 @@ def save(graph: Graph, path: Path, about: Mapping[str, str]) -> None:
                 node.metadata_props.clear()  # where on this machine the code lies that made it
             made.model.metadata_props.update(about)
             made.save(path, external_data=False)
+    except OSError:  # of the disk: who asked for the file says so
+        raise
     except Exception as error:  # whatever the translation of an operator may raise
         raise Fault(
             f"{graph.source.name} cannot be written as ONNX ({first_line(error)}); --to pt2 may"

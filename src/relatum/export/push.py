@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from relatum.export import weights_file
 from relatum.export.card import Licences, write_card
 from relatum.export.claim import sha256_of
 from relatum.export.formats import FORMATS
@@ -12,6 +11,7 @@ from relatum.export.graph import Graph
 from relatum.export.job import export
 from relatum.export.manifest import NAME, Manifest
 from relatum.export.source import Source
+from relatum.record import WEIGHTS
 from relatum.types import Fault, first_line
 from relatum.weights import fingerprint
 
@@ -61,7 +61,7 @@ def stage(source: Source, exported: Path, folder: str | Path, licences: Licences
         for name in (*before.files, NAME):
             _copy(exported / name, folder / name)
         _check_sums(before, folder)
-    if before is None or weights_file.NAME not in before.files:
+    if before is None or WEIGHTS not in before.files:
         export(Graph(source), ["safetensors"], folder)
     write_card(source, folder, licences)
     files = sorted(each for each in folder.rglob("*") if each.is_file())

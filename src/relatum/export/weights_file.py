@@ -10,8 +10,6 @@ from torch import Tensor
 from relatum.export.graph import Graph, Runs
 from relatum.weights import fingerprints_of, save_weights
 
-NAME = "student.safetensors"
-
 
 def save(graph: Graph, path: Path, about: Mapping[str, str]) -> None:
     """Write the parameters and buffers of the bare network."""

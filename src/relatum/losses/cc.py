@@ -97,8 +97,7 @@ class CC(nn.Module):
         Raises:
             Fault: the batches differ, or what adjacent compares differs in width.
         """
-        if len(student) != len(teacher):
-            raise Fault(f"CC: {len(student)} samples of the student, {len(teacher)} of the teacher")
+        divergences.same_samples("CC", student, teacher)
         if self.kind == "rbf" or not self.embedded:
             teacher = teacher.detach()
         student, teacher = self.student_head(student), self.teacher_head(teacher)

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from relatum.divergences import same_samples
 from relatum.precision import exact
 from relatum.types import Fault, FeatureMap
 
@@ -28,8 +29,7 @@ def paired(name: str, student: Maps, teacher: Maps) -> list[tuple[FeatureMap, Fe
         )
     for each, other in zip(students, teachers, strict=True):
         _maps(name, each, other)
-        if len(each) != len(other):
-            raise Fault(f"{name}: {len(each)} samples of the student, {len(other)} of the teacher")
+        same_samples(name, each, other)
     return [(each, other.detach()) for each, other in zip(students, teachers, strict=True)]
 
 

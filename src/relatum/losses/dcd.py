@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relatum import blocks, relations
+from relatum.divergences import same_samples
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
 
@@ -77,10 +78,7 @@ class DCD(nn.Module):
         Raises:
             Fault: the batches differ.
         """
-        if len(student) != len(teacher):
-            raise Fault(
-                f"DCD: {len(student)} samples of the student, {len(teacher)} of the teacher"
-            )
+        same_samples("DCD", student, teacher)
         student_BD = relations.unit(self.student_head(student))
         teacher_BD = relations.unit(self.teacher_head(teacher.detach()))
         pair = (student_BD, teacher_BD)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from relatum import blocks, relations
+from relatum.divergences import same_samples
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
 
@@ -103,10 +104,7 @@ class ITRD(nn.Module):
         Raises:
             Fault: the batches differ.
         """
-        if len(student) != len(teacher):
-            raise Fault(
-                f"ITRD: {len(student)} samples of the student, {len(teacher)} of the teacher"
-            )
+        same_samples("ITRD", student, teacher)
         teacher = teacher.detach()
         projected = self.student_head(student)
         correlation = self._correlation(projected, teacher)

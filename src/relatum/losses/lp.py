@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from relatum import blocks, relations
+from relatum.divergences import same_samples
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
 
@@ -78,8 +79,7 @@ class LP(nn.Module):
         Raises:
             Fault: the batches differ.
         """
-        if len(student) != len(teacher):
-            raise Fault(f"LP: {len(student)} samples of the student, {len(teacher)} of the teacher")
+        same_samples("LP", student, teacher)
         near_BN, neighbours_BN = self._neighbours(teacher.detach())
         weight_BN = torch.exp(-near_BN.square() / self._squared_width(near_BN))
         if self.training:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from relatum import blocks, relations
-from relatum.divergences import same
+from relatum.divergences import same_samples
 from relatum.precision import exact
 from relatum.types import Embedding, Scalar
 
@@ -35,6 +35,7 @@ class PKT(nn.Module):
     @exact
     def forward(self, student: Embedding, teacher: Embedding) -> Scalar:
         """Embeddings (B, width) of both networks to a scalar."""
+        same_samples("PKT", student, teacher)
         pair = (_unit(student), _unit(teacher.detach()))
         return blocks.mean(_divergence, len(student), pair, pair)
 
@@ -44,7 +45,6 @@ def _divergence(
 ) -> Scalar:
     student_RB = _neighbours(student_rows, student_BD)
     teacher_RB = _neighbours(teacher_rows, teacher_BD)
-    same(student_RB, teacher_RB)
     return (teacher_RB * ((teacher_RB + EPS) / (student_RB + EPS)).log()).mean()
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from relatum import blocks, memory, relations
-from relatum.divergences import huber
+from relatum.divergences import huber, same_samples
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
 
@@ -32,6 +32,7 @@ class RKDDistance(nn.Module):
     @exact
     def forward(self, student: Embedding, teacher: Embedding) -> Scalar:
         """Embeddings (B, width) of both networks to a scalar."""
+        same_samples("RKD", student, teacher)
         pair = (student, teacher.detach())
         entries = max(map(relations.held, pair))
         if blocks.fit(entries, len(student)):
@@ -128,15 +129,12 @@ class RKDAngle(nn.Module):
     @exact
     def forward(self, student: Embedding, teacher: Embedding) -> Scalar:
         """Embeddings (B, width) of both networks to a scalar."""
+        same_samples("RKD", student, teacher)
         pair = (student, teacher.detach())
         widest = max(each.flatten(1).shape[1] for each in pair)
         if self.triplets is None:
             batch = len(student)
             return blocks.mean(_angles_apart, batch * max(batch, widest), pair, pair)
-        if len(student) != len(teacher):
-            raise Fault(
-                f"RKD: {len(student)} samples of the student, {len(teacher)} of the teacher"
-            )
         drawn_T3 = memory.integers(self.triplets, 3, len(student), self.key)
         if self.training:
             self.key += 1

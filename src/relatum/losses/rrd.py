@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from relatum import blocks, memory, relations
+from relatum.divergences import same_samples
 from relatum.losses.sloped import sloped
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
@@ -129,10 +130,7 @@ class RRD(nn.Module):
         Raises:
             Fault: the batches differ.
         """
-        if len(student) != len(teacher):
-            raise Fault(
-                f"RRD: {len(student)} samples of the student, {len(teacher)} of the teacher"
-            )
+        same_samples("RRD", student, teacher)
         student_BD = relations.unit(self.student_head(student))
         teacher_BD = relations.unit(self.teacher_head(teacher.detach()))
         if self.training and self.enqueue == "before":

@@ -1,11 +1,12 @@
 """RRKD, distillation with relative representations (Ramos, Alampay, Abu, CORES 2023)."""
 
 from difflib import get_close_matches
+from typing import Literal
 
 from torch import Tensor, nn
 
 from relatum import blocks, relations
-from relatum.divergences import cross_entropy, row_cosine, squared
+from relatum.divergences import cross_entropy, row_cosine, same_samples, squared
 from relatum.precision import exact
 from relatum.types import Embedding, Fault, Scalar
 
@@ -48,7 +49,7 @@ class RRKD(nn.Module):
 
     relational = True
 
-    def __init__(self, kind: str = "cos", eps: float = 1e-8) -> None:
+    def __init__(self, kind: Literal["cos", "mse", "sce"] = "cos", eps: float = 1e-8) -> None:
         super().__init__()
         if kind not in KINDS:
             near = get_close_matches(str(kind), KINDS, n=1, cutoff=0) or KINDS
@@ -77,9 +78,11 @@ class RRKD(nn.Module):
         """
         if (student_anchors is None) != (teacher_anchors is None):
             raise Fault("RRKD needs the anchors of both networks, or of neither")
+        same_samples("RRKD", student, teacher)
         rows = (_unit(student), _unit(teacher.detach()))
         anchors = rows
         if student_anchors is not None and teacher_anchors is not None:
+            same_samples("RRKD", student_anchors, teacher_anchors, "anchors")
             anchors = (_unit(student_anchors), _unit(teacher_anchors.detach()))
         return blocks.mean(self._apart, len(anchors[0]), rows, anchors)
 

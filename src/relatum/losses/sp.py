@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from relatum import blocks, relations
-from relatum.divergences import squared
+from relatum.divergences import same_samples, squared
 from relatum.precision import exact
 from relatum.types import Fault, FeatureMap, Scalar
 
@@ -74,6 +74,7 @@ class SP(nn.Module):
 
 
 def _layer(student: FeatureMap, teacher: FeatureMap) -> Scalar:
+    same_samples("SP", student, teacher)
     if blocks.fit(len(student), len(student)):
         return _apart(student, teacher, student, teacher)
     return _in_blocks(student, teacher)

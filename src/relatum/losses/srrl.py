@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from relatum.divergences import squared
+from relatum.divergences import same_samples, squared
 from relatum.losses.connect import convolution
 from relatum.precision import exact
 from relatum.types import Fault, FeatureMap, Scalar
@@ -78,10 +78,7 @@ class SRRL(nn.Module):
                 reads, or there is one sample of one pixel, which has no variance to normalise by.
         """
         width = self.teacher_classifier.in_features
-        if len(student) != len(teacher):
-            raise Fault(
-                f"SRRL: {len(student)} samples of the student, {len(teacher)} of the teacher"
-            )
+        same_samples("SRRL", student, teacher)
         if teacher.shape[1] != width:
             raise Fault(
                 f"SRRL: the teacher's classifier reads {width} features, got {teacher.shape[1]};"

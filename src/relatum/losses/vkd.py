@@ -74,6 +74,7 @@ class VkD(nn.Module):
         Raises:
             Fault: the batches differ.
         """
+        divergences.same_samples("VkD", student, teacher)
         teacher = teacher.detach()
         if self.normalisation == "layer":
             target = F.layer_norm(teacher, teacher.shape[1:])

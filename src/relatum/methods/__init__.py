@@ -4,6 +4,7 @@ A method is a function from a ``Setting`` to its stages. To add one: its loss, a
 ``losses/__init__.py``, a function and a line in the file of its family here, and its test.
 """
 
+from relatum.method_names import TASK
 from relatum.methods.embedding import EMBEDDING
 from relatum.methods.later_maps import LATER_MAPS
 from relatum.methods.logits import LOGITS
@@ -12,7 +13,6 @@ from relatum.methods.method import Method
 from relatum.methods.setting import Says, Setting
 from relatum.methods.stage import Stage, task
 from relatum.methods.transfer import TRANSFER
-from relatum.spelling import TASK
 
 __all__ = ["METHODS", "TASK", "Method", "Says", "Setting", "Stage", "task"]
 

@@ -135,8 +135,17 @@ EMBEDDING: dict[str, Method] = {
     "lp": Method(lp, LP, "embedding", 2018, "Chen et al., arXiv 1812.06597"),
     "rkd": Method(rkd, RKD, "embedding", 2019, "Park et al., CVPR 2019, arXiv 1904.05068"),
     "pkt": Method(pkt, PKT, "embedding", 2018, "Passalis & Tefas, ECCV 2018, arXiv 1803.10837"),
-    "cc": Method(cc, CC, "embedding", 2019, _CC, idle=("kind", "gamma", "order")),
-    "cc-rbf": Method(cc_rbf, CC, "embedding", 2019, _CC, idle=("kind", "dim")),
+    "cc": Method(
+        cc,
+        CC,
+        "embedding",
+        2019,
+        _CC,
+        elsewhere=dict.fromkeys(("kind", "gamma", "order"), "cc-rbf"),
+    ),
+    "cc-rbf": Method(
+        cc_rbf, CC, "embedding", 2019, _CC, elsewhere=dict.fromkeys(("kind", "dim"), "cc")
+    ),
     "crd": Method(crd, CRD, "embedding", 2020, "Tian et al., ICLR 2020, arXiv 1910.10699"),
     "ega": Method(ega, EGA, "embedding", 2022, "Ma et al., BMVC 2022, arXiv 2211.13264"),
     "itrd": Method(itrd, ITRD, "embedding", 2022, "Miles et al., BMVC 2022, arXiv 2112.00459"),

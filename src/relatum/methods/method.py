@@ -1,7 +1,7 @@
 """What is known of a method besides what it does."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -23,7 +23,8 @@ class Method:
         paper: authors, venue, arXiv's number.
         adopt: for a method that puts another network in the student's place, as SimKD does:
             from a setting to that network, whose name is then ``METHOD(STUDENT,TEACHER)``.
-        idle: arguments of the loss that change nothing here, or make another method of it.
+        elsewhere: arguments of the loss that are no options here, for they change nothing or make
+            another method of it; each with the name of that method.
     """
 
     build: Callable[[Setting], tuple[Stage, ...]]
@@ -32,7 +33,7 @@ class Method:
     year: int
     paper: str
     adopt: Callable[[Setting], nn.Module] | None = None
-    idle: tuple[str, ...] = ()
+    elsewhere: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __call__(self, setting: Setting) -> tuple[Stage, ...]:
         """Its stages for a setting."""
@@ -44,7 +45,7 @@ class Method:
         if self.family == "task":
             return {}
         there = options_of(self.loss)
-        return {name: option for name, option in there.items() if name not in self.idle}
+        return {name: option for name, option in there.items() if name not in self.elsewhere}
 
     @property
     def summary(self) -> str:

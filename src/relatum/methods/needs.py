@@ -1,12 +1,14 @@
 """What a method asks for, read off what it builds for a small pair."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from inspect import signature
+from typing import Any
 
 import torch
 
 from relatum.methods import METHODS, TASK
-from relatum.methods.example import example
-from relatum.methods.setting import Setting
+from relatum.methods.example import CLASSES, SAMPLES, example
+from relatum.methods.setting import Loss, Setting
 from relatum.methods.stage import Stage
 
 
@@ -75,18 +77,50 @@ def needs(name: str) -> Needs:
     )
 
 
+def defaults(name: str) -> dict[str, object]:
+    """What a method's loss is built with where no option says otherwise, by the options' names.
+
+    What hangs on the set is ``"fitted to the set"``; what is ``None`` is said by nothing.
+    """
+    method = METHODS[name]
+    there = signature(method.loss).parameters
+    small, large = (_usual(name, samples) for samples in (SAMPLES, 2 * SAMPLES))
+    found: dict[str, object] = {}
+    for option in method.options:
+        usual = small.get(option, there[option].default)
+        same = usual == large.get(option, usual)
+        found[option] = usual if same else "fitted to the set"
+    return found
+
+
+def _usual(name: str, samples: int) -> dict[str, object]:
+    """What a method gives its loss by name, in a set of so many images."""
+    labels = torch.arange(samples) % CLASSES
+    asked = _Asked()
+    setting = replace(example(), samples=samples, labels=labels)
+    METHODS[name](_Watched(**vars(setting), asked=asked))
+    return asked.usual
+
+
 _MEMORIES = ("queue", "student_memory")
 
 
 class _Asked:
-    """Whether a method asked for the teacher's classifier."""
+    """Whether a method asked for the teacher's classifier, and what it gave its loss by name."""
 
-    classifier = False
+    def __init__(self) -> None:
+        self.classifier = False
+        self.usual: dict[str, object] = {}
 
 
 @dataclass(frozen=True)
 class _Watched(Setting):
     asked: _Asked | None = None
+
+    def build(self, loss: type[Loss], *fitted: Any, **usual: Any) -> Loss:
+        assert self.asked is not None
+        self.asked.usual |= usual
+        return super().build(loss, *fitted, **usual)
 
     def teacher_classifier(self) -> torch.nn.Linear:
         assert self.asked is not None

@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from torch import nn
 
-from relatum.spelling import Options
+from relatum.method_names import Options
 from relatum.types import Fault
 
 FITTED = re.compile(
@@ -43,6 +43,34 @@ class Option:
         plain = [_KINDS[kind] for kind in self.kinds if not (kind is str and self.words)]
         return " or ".join([*sorted(plain), *map(repr, self.words)])
 
+    def described(self, default: object) -> str:
+        """What it takes and what it is by default, for a list.
+
+        Args:
+            default: its usual value, or words about it; ``None`` where there is nothing to say.
+
+        Example:
+            >>> Option(frozenset({str}), ("cos", "mse")).described("cos")
+            'cos (default), mse'
+            >>> Option(frozenset({float}), ()).described(4.0)
+            'a number (default 4)'
+        """
+        plain = sorted(_KINDS[kind] for kind in self.kinds if not (kind is str and self.words))
+        words = [f"{each} (default)" if each == default else each for each in self.words]
+        listed = ", ".join([*plain, *words])
+        if default is None or default in self.words:
+            return listed
+        return f"{listed} (default {_shown(default)})"
+
+
+def _shown(value: object) -> str:
+    """As it is typed."""
+    if isinstance(value, tuple):
+        return ", ".join(map(_shown, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
 
 _KINDS: dict[type, str] = {
     bool: "true or false",
@@ -73,18 +101,26 @@ def options_of(loss: type[nn.Module]) -> Mapping[str, Option]:
     return found
 
 
-def check_options(name: str, there: Mapping[str, Option], options: Options) -> None:
+def check_options(
+    name: str,
+    there: Mapping[str, Option],
+    options: Options,
+    elsewhere: Mapping[str, str] | None = None,
+) -> None:
     """Refuse options that there are not, and values that they do not take.
 
     Args:
         name: of the method, for the message.
         there: its options (``Method.options``).
         options: asked for.
+        elsewhere: methods that have what this one has not (``Method.elsewhere``).
 
     Raises:
         Fault: one of them cannot be.
     """
     for option, value in options:
+        if other := (elsewhere or {}).get(option):
+            raise Fault(f"{name} has no option {option!r}; that is for the method {other!r}")
         if option not in there:
             near = get_close_matches(option, there, n=1, cutoff=0)
             has = (

@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeVar
 from torch import Size, Tensor, nn
 
 from relatum.discovery import find_classifier
+from relatum.method_names import Options
 from relatum.objective import On
-from relatum.spelling import Options
 from relatum.taps import Tapped
 from relatum.types import Fault, Shapes
 

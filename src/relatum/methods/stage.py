@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from relatum.losses import CrossEntropy
+from relatum.method_names import TASK
 from relatum.methods.setting import Setting
 from relatum.objective import Objective, Term
-from relatum.spelling import TASK
 from relatum.types import Fault
 
 

@@ -6,8 +6,10 @@ from contextlib import contextmanager
 
 ASKS = "huggingface_hub.utils._http"
 """The logger that tells of each failure, and of each wait before the next of five times."""
-SAID = "the Hugging Face hub does not answer; it is asked again, for a minute or so (HF_HUB_OFFLINE=1"
-SAID += " takes only what was fetched before)"
+SAID = (
+    "the Hugging Face hub does not answer; it is asked again, for a minute or so"
+    " (HF_HUB_OFFLINE=1 takes only what was fetched before)"
+)
 
 
 class _Once(logging.Filter):

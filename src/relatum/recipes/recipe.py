@@ -1,7 +1,6 @@
 """A recipe: everything a run depends on, as names and numbers, and nothing that it produces."""
 
 import json
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -17,7 +16,7 @@ from pydantic import (
 from relatum import schedules, spelling, teacher_names
 from relatum.faults import Fault
 from relatum.schedules import Schedule
-from relatum.spelling import Asked, Word
+from relatum.spelling import Asked, Word, unknown_field
 
 Watched = Literal["knn", "linear", "retrieval", "neighbours", "agreement", "gap"]
 """What can be measured while training goes on."""
@@ -161,8 +160,8 @@ class Recipe(BaseModel):
             self._has_a_network(self.teacher)
         if self.cache is not None and self.augment and self.views is None:
             raise ValueError(
-                "a cache holds what the teacher says of each image, and augmentation makes another"
-                " image every epoch; fix how many there are (--set views=4)"
+                "a cache holds what the teacher says of an image, and augmentation makes another"
+                " image every epoch; fix how many (--set views=4) or make none (--set augment=)"
             )
         if self.cache is not None and "teacher" in self.shard:
             raise ValueError("a teacher in parts (shard) cannot fill a cache; leave one out")
@@ -201,8 +200,11 @@ class Recipe(BaseModel):
         return self
 
     def _has_a_network(self, teacher: str) -> None:
-        """Refuse what is for networks, where tables alone teach; and what is misspelt."""
-        if any(each.table is None for each in teacher_names.teachers_of(teacher)):
+        """Refuse what is for networks, where tables alone teach; and tables that are misspelt.
+
+        By the words alone. Other teachers are read when they are loaded: ``a,b=0`` may be a folder.
+        """
+        if not teacher_names.tables_alone(teacher):
             return
         if self.cache is not None:
             raise ValueError(f"{teacher!r} holds what it says itself; leave the cache out")
@@ -263,15 +265,14 @@ class Recipe(BaseModel):
         """Check names and values.
 
         Raises:
-            Fault: an unknown field (with the nearest name), a wrong type, or values that do
+            Fault: an unknown field (with what is meant), a wrong type, or values that do
                 not agree.
         """
         if not isinstance(fields, dict):
             raise Fault(f"a recipe is an object of fields, got {type(fields).__name__}")
         for name in fields:
             if name not in cls.model_fields:
-                near = get_close_matches(str(name), cls.model_fields, n=1, cutoff=0)
-                raise Fault(f"a recipe has no field {name!r}; the nearest is {near[0]!r}")
+                raise Fault(unknown_field(str(name), cls.model_fields))
         try:
             return cls.model_validate(fields)
         except ValidationError as error:

@@ -11,7 +11,9 @@ from relatum.any_teacher import is_teacher
 from relatum.data.batches import Drawn
 from relatum.distiller import Distiller
 from relatum.replay.fixed import generators
+from relatum.several import Teachers
 from relatum.sharding import sharded
+from relatum.teachers import TeacherFromMemory
 
 
 @runtime_checkable
@@ -74,9 +76,14 @@ def _of_losses(losses: nn.ModuleDict) -> str | None:
 def _of_teacher(teacher: object) -> str | None:
     if teacher is None or getattr(teacher, "replays", False):
         return None
-    if is_teacher(teacher):
+    if isinstance(teacher, Teachers):
+        return next(filter(None, map(_of_teacher, teacher.members)), None)
+    if isinstance(teacher, TeacherFromMemory):
         return "what the teacher said lies on disk, for it takes too much of the GPU's memory"
-    return f"the teacher is a {type(teacher).__name__}, of which nobody knows what it does"
+    kind = f"the teacher is a {type(teacher).__name__}"
+    if is_teacher(teacher):
+        return f"{kind}, whose call is no function of tensors on the device"
+    return f"{kind}, of which nobody knows what it does"
 
 
 def _of_optimizer(optimizer: torch.optim.Optimizer, device: torch.device) -> str | None:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from relatum.report.canvas import Picture, drawing, picture
 from relatum.report.kept import Kept, Values
+from relatum.report.matrices import MOST_CLASSES, name_sides, names_of
 from relatum.report.words import number
 
 SIDE = 2.6
@@ -38,7 +39,7 @@ class Correlations:
     about: str
 
 
-def correlations(networks: Sequence[Kept]) -> Correlations | None:
+def correlations(networks: Sequence[Kept], classes: Sequence[str] = ()) -> Correlations | None:
     """Draw every student's difference to the teacher; ``None`` where there is none."""
     teacher = next(
         (each for each in networks if each.who == "teacher" and "classes" in each.values), None
@@ -60,7 +61,8 @@ def correlations(networks: Sequence[Kept]) -> Correlations | None:
         " student less those of the teacher, in size; the diagonal is left out. All pictures have"
         f" one scale, up to {number(most, 2)} (the papers' figure goes to 3.0). Less is better."
     )
-    drawn = tuple((title, _square(each, most, title)) for title, each in found.items())
+    names = names_of(range(count), classes) if count <= MOST_CLASSES else ()
+    drawn = tuple((title, _square(each, most, title, names)) for title, each in found.items())
     rows = tuple(
         (title, number(float(each.max()), 3), number(_mean(each), 4))
         for title, each in found.items()
@@ -79,14 +81,13 @@ def _mean(matrix: Values) -> float:
     return float(matrix.sum()) / (len(matrix) * (len(matrix) - 1))
 
 
-def _square(matrix: Values, most: float, title: str) -> Picture:
+def _square(matrix: Values, most: float, title: str, names: Sequence[str]) -> Picture:
     with drawing():
         figure = Figure(figsize=(SIDE, SIDE), layout="constrained")
         axes = figure.add_subplot()
         axes.imshow(matrix, "Blues", vmin=0.0, vmax=most, interpolation="nearest")
         axes.grid(visible=False)
-        axes.set_xticks([])
-        axes.set_yticks([])
+        name_sides(axes, range(len(names)), names)
         size = f"mean {number(_mean(matrix), 3)}, most {number(float(matrix.max()), 2)}"
         alt = f"Class correlations of {title}, how far from the teacher's: {size}."
         return picture(figure, alt, size, vector=False)

@@ -1,14 +1,19 @@
 """A table as columns of text, and how Markdown, LaTeX and a terminal show it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from relatum.report.words import MINUS, NOTHING
+
+UNBOUND = 10_000
+"""Characters, more than any table has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +146,12 @@ def latex_text(text: str) -> str:
     return "".join(_LATEX.get(each, each) for each in text)
 
 
-def terminal(columns: Sequence[Column], notes: Sequence[str] = (), title: str = "") -> Table:
+def terminal(columns: Sequence[Column], notes: Sequence[str] = (), title: str = "") -> "Shown":
     """A table for a terminal, which wraps words and never numbers.
 
     Args:
         columns: what it shows.
-        notes: below it.
+        notes: below it, as wide as the terminal.
         title: above it.
     """
     table = Table(
@@ -156,22 +161,43 @@ def terminal(columns: Sequence[Column], notes: Sequence[str] = (), title: str = 
         title=Text(title) if title else None,
         title_justify="left",
         title_style="bold",
-        caption=Text("\n".join(notes)),
-        caption_justify="left",
-        caption_style="dim",
     )
     for column in columns:
         justify: Literal["left", "right"] = "left" if column.left else "right"
-        words = [column.heading, *column.cells] if column.left else [column.heading]
+        words = [word for each in (column.heading, *column.cells) for word in each.split()]
+        numbers = not column.left and any(" " in cell for cell in column.cells)
+        whole = column.cells if numbers else ()
         table.add_column(
             Text(column.heading),
             justify=justify,
-            no_wrap=not column.left and any(" " in cell for cell in column.cells),
-            min_width=max(len(word) for each in words for word in each.split()),
+            no_wrap=numbers,
+            min_width=max(map(len, (*words, *whole)), default=0),
         )
     for index in range(len(columns[0].cells)):
         table.add_row(*(_shown(column, index) for column in columns))
-    return table
+    return Shown(table, tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A table and what is said below it, as wide as the terminal.
+
+    Where that is too narrow for the numbers, the table is wider than it: print it with
+    ``crop=False``.
+    """
+
+    table: Table
+    notes: tuple[str, ...]
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        """What rich prints."""
+        least = Measurement.get(console, options.update(max_width=UNBOUND), self.table).minimum
+        wide = options.update(max_width=max(least, options.max_width))
+        yield from console.render(self.table, wide)  # type: ignore[misc]
+        for note in self.notes:
+            yield Text(note, "dim")
 
 
 def _shown(column: Column, index: int) -> Text:

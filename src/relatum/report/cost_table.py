@@ -1,19 +1,20 @@
 """What student and teacher cost, side by side: size, work, and time where it was measured."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relatum.cost_file import STUDENT, TEACHER, Costs, Measured
 from relatum.evaluate.latency import Timing
-from relatum.record import Record, TeacherRecord
+from relatum.record import WEIGHTS, Record, TeacherRecord
 from relatum.report import markup
-from relatum.report.columns import Column
+from relatum.report.columns import Column, Shown
+from relatum.report.columns import terminal as shown
 from relatum.report.provenance import Runs
 from relatum.report.words import number, short, weight
+from relatum.types import Fault
+from relatum.weights import known_fingerprints
 
-WEIGHTS = "student.safetensors"
-"""What a run calls the weights of what it trained."""
 NOT_TIMED = (
     "No times yet: relatum report FOLDER --latency times these networks on the machine it runs on,"
     " and relatum export RUN --to onnx --latency an exported file beside them."
@@ -22,7 +23,7 @@ NOT_TIMED = (
 
 def cost_table(runs: Runs) -> str:
     """A table of the networks of some runs, a line for each; nothing without a student."""
-    lines = _lines(runs)
+    lines = lines_of_costs(runs)
     if not lines:
         return ""
     machines = dict.fromkeys(
@@ -39,6 +40,16 @@ def cost_table(runs: Runs) -> str:
     columns = columns_of(lines)
     held = markup.columns(columns, [""] * len(columns[0].cells), "What the networks cost")
     return f"{held}\n{markup.paragraph(about, 'soft')}"
+
+
+def terminal(lines: dict[str, Costs], notes: Sequence[str] = ()) -> Shown:
+    """The table for a terminal: names of networks, which may be long, stand below the numbers."""
+    names = dict[str, list[str]]()
+    for part, costs in lines.items():
+        names.setdefault(costs.network, []).append(part)
+    told = [f"{', '.join(parts)}: {network}" for network, parts in names.items()]
+    numbers = [replace(each, cells=each.cells[1:]) for each in columns_of(lines)]
+    return shown(numbers, [*told, *notes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +77,16 @@ def columns_of(lines: dict[str, Costs]) -> list[Column]:
         return [heads, *held]
     pair = [list(lines).index(each) for each in (TEACHER, STUDENT)]
     times = [_times(*(row.values[at] for at in pair)) for row in rows]
-    return [heads, *held, Column("teacher ÷ student", ("", *times))]
+    return [heads, *held, *([Column("teacher ÷ student", ("", *times))] if any(times) else [])]
 
 
 def _rows(costs: Sequence[Costs]) -> Iterator[_Row]:
-    for heading, values, shown in (
+    for heading, values, spoken in (
         ("parameters", [each.parameters for each in costs], short),
         ("multiply-adds an image", [each.macs for each in costs], short),
         ("file", [each.bytes for each in costs], weight),
     ):
-        texts = ("" if value is None else shown(value) for value in values)
+        texts = ("" if value is None else spoken(value) for value in values)
         yield _Row(heading, tuple(values), tuple(texts))
     places = dict.fromkeys((each.device, each.batch) for one in costs for each in one.timings)
     for device, batch in places:
@@ -99,7 +110,7 @@ def _times(teacher: float | None, student: float | None) -> str:
     return number(teacher / student, 1) if teacher and student else ""
 
 
-def _lines(runs: Runs) -> dict[str, Costs]:
+def lines_of_costs(runs: Runs) -> dict[str, Costs]:
     """What is known: measured, or else from records and the files beside them."""
     lines: dict[str, Costs] = {}
     for path, record in runs:
@@ -128,16 +139,28 @@ def _of_record(path: Path, record: Record) -> Costs:
 
 
 def _of_teacher(teacher: TeacherRecord, place: str | None) -> Costs:
-    """What a student's record says of its teacher, whose weights may lie elsewhere by now."""
-    where = Path(place or "")
-    if not where.exists():  # MODEL@FILE; a run's own folder may have an @
-        where = Path(str(where).rpartition("@")[2])
+    """What a student's record says of its teacher."""
     return Costs(
         network=teacher.name,
         parameters=teacher.parameters or None,
         macs=teacher.macs or None,
-        bytes=_bytes(where / WEIGHTS if where.is_dir() else where) if teacher.parameters else None,
+        bytes=_taught_by(place, teacher.weights_sha256) if place and teacher.parameters else None,
     )
+
+
+def _taught_by(place: str, digest: str) -> int | None:
+    """Bytes of the file of a teacher, where it is still there and holds what taught.
+
+    Its place may be one of another folder than that in which the report is made.
+    """
+    try:
+        path = Path(place)
+        if not path.exists():  # MODEL@FILE; a run's own folder may have an @
+            path = Path(place.rpartition("@")[2])
+        file = path / WEIGHTS if path.is_dir() else path
+        return _bytes(file) if digest in known_fingerprints(file) else None
+    except (OSError, Fault):  # several teachers are longer than any name; a file may be damaged
+        return None
 
 
 def _bytes(file: Path) -> int | None:

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from relatum.report.canvas import INK, Picture, drawing, picture
 from relatum.report.kept import Kept, Values
+from relatum.report.matrices import MOST_CLASSES, names_of
 from relatum.types import Fault
 from relatum.weights import write
 
@@ -27,6 +29,8 @@ PERPLEXITY, ITERATIONS, SEED = 40.0, 500, 0
 """As the authors' perplexity; at most a third of the images; theirs had 300 iterations, no seed."""
 SIDE = 2.6
 """Inches."""
+COLUMNS = 5
+"""Names of classes beside each other."""
 FEWEST = 10
 """Images below which a map says nothing."""
 COLOURS = ListedColormap(
@@ -45,14 +49,21 @@ class Maps:
     Attributes:
         networks: for each its title and its maps.
         about: what was drawn and how, in a sentence.
+        key: what the colours mean, where classes are few.
     """
 
     networks: tuple[tuple[str, tuple[Picture, ...]], ...]
     about: str
+    key: Picture | None
 
 
-def maps(networks: Sequence[Kept]) -> Maps | None:
-    """Draw the embeddings and the logits of every network; ``None`` where none kept any."""
+def maps(networks: Sequence[Kept], classes: Sequence[str] = ()) -> Maps | None:
+    """Draw the embeddings and the logits of every network; ``None`` where none kept any.
+
+    Args:
+        networks: what they kept.
+        classes: what the labels are called.
+    """
     drawn = list[tuple[str, tuple[Picture, ...]]]()
     first = None
     for each in networks:
@@ -66,17 +77,35 @@ def maps(networks: Sequence[Kept]) -> Maps | None:
             drawn.append((each.title, pictures))
     if first is None:
         return None
-    classes = colours = ""
+    among = colours = ""
     if first.labels is not None:
-        classes = f" of {len(np.unique(first.labels))} classes"
+        among = f" of {len(np.unique(first.labels))} classes"
         colours = " Colours are classes."
     about = (
-        f"t-SNE of the same {len(first.indices)} test images{classes}, by the embedding and by"
+        f"t-SNE of the same {len(first.indices)} test images{among}, by the embedding and by"
         f" the logits (perplexity {_perplexity(len(first.indices)):g}, {ITERATIONS} iterations,"
         f" from the principal components, seed {SEED}); the lowest seed of each method.{colours}"
         " Only nearness means something: not the axes, not the gaps between groups."
     )
-    return Maps(tuple(drawn), about)
+    return Maps(tuple(drawn), about, _key(first.labels, classes))
+
+
+def _key(labels: NDArray[np.int64] | None, classes: Sequence[str]) -> Picture | None:
+    """Which colour is which class; nothing where colours repeat or are too many to tell apart."""
+    there = [] if labels is None else np.unique(labels).tolist()
+    if not 1 < len(there) <= MOST_CLASSES:
+        return None
+    names = names_of(there, classes)
+    with drawing():
+        figure = Figure(figsize=(2 * SIDE, 0.1 + 0.22 * -(-len(there) // COLUMNS)))
+        dots = [
+            Line2D([], [], linestyle="", marker="o", markersize=5, color=COLOURS(place))
+            for place in range(len(there))
+        ]
+        figure.legend(
+            dots, names, loc="center", ncols=COLUMNS, frameon=False, fontsize=8, handletextpad=0.1
+        )
+        return picture(figure, f"Colours: {', '.join(names)}.", vector=False)
 
 
 def _points(each: Kept, member: str) -> Values | None:
@@ -125,7 +154,8 @@ def _drawn(each: Kept, member: str, points: Values) -> Picture:
         figure = Figure(figsize=(SIDE, SIDE), layout="constrained")
         axes = figure.add_subplot()
         colours = INK if each.labels is None else COLOURS(_ranks(each.labels))
-        axes.scatter(points[:, 0], points[:, 1], s=7, linewidths=0, alpha=0.75, c=colours)
+        area = min(30.0, max(7.0, 1500 / len(points)))  # few images are no dust
+        axes.scatter(points[:, 0], points[:, 1], s=area, linewidths=0, alpha=0.75, c=colours)
         axes.set_axis_off()
         alt = f"t-SNE map of the {member} of {len(points)} test images by {each.title}."
         return picture(figure, alt, member, vector=False)

@@ -6,6 +6,7 @@ from relatum.report import markup
 from relatum.report.class_correlation import Correlations, correlations
 from relatum.report.embedding_map import Maps, maps
 from relatum.report.kept import kept
+from relatum.report.matrices import classes_of
 from relatum.report.provenance import Runs
 from relatum.report.table import Summary
 
@@ -15,10 +16,10 @@ OPEN = 12
 
 def figures(summary: Summary, runs: Runs) -> list[str]:
     """The sections that a pair's runs kept pictures for."""
-    networks = kept(summary, runs)
+    networks, classes = kept(summary, runs), classes_of(summary)
     return [
-        markup.section("Samples", *_samples(maps(networks))),
-        markup.section("Classes", *_classes(correlations(networks))),
+        markup.section("Samples", *_samples(maps(networks, classes))),
+        markup.section("Classes", *_classes(correlations(networks, classes))),
     ]
 
 
@@ -29,7 +30,8 @@ def _samples(drawn: Maps | None) -> list[str]:
         _card(title, *(markup.figure(each, "plain") for each in pictures))
         for title, pictures in drawn.networks
     ]
-    return [markup.paragraph(drawn.about, "soft"), *_cards(cards)]
+    key = f'<div class="scales">{markup.image(drawn.key)}</div>' if drawn.key else ""
+    return [markup.paragraph(drawn.about, "soft"), *_cards(cards), key]
 
 
 def _classes(drawn: Correlations | None) -> list[str]:

@@ -85,7 +85,7 @@ def gallery(summary: Summary, runs: Iterable[tuple[Path, Record]]) -> Gallery | 
     if not found:
         return None
     teacher = _teacher(summary, found)
-    marks = _marks(found[0].labels, _classes(summary))
+    marks = _marks(found[0].labels, classes_of(summary))
     students = [each for each in found if each.title not in _teachers(summary)]
     notes += _of_other_teachers(students, teacher)
     networks, scales = _drawn(students, teacher, marks)
@@ -143,7 +143,8 @@ def _of_other_teachers(students: Sequence[Relations], teacher: Matrix | None) ->
     ]
 
 
-def _classes(summary: Summary) -> tuple[str, ...]:
+def classes_of(summary: Summary) -> tuple[str, ...]:
+    """What the classes are called; empty without labels."""
     runs = [run for line in summary.lines for run in line.runs]
     return next((run.classes for run in runs if run.classes), ())
 
@@ -178,10 +179,14 @@ def _marks(labels: NDArray[np.int64] | None, classes: Sequence[str]) -> _Marks:
     return _Marks(
         bounds=tuple(start - 0.5 for start in starts[1:]),
         middles=tuple((start + end - 1) / 2 for start, end in zip(starts, ends, strict=True)),
-        names=tuple(
-            clipped(classes[each], 10) if 0 <= each < len(classes) else str(each)
-            for each in numbers
-        ),
+        names=names_of(numbers, classes),
+    )
+
+
+def names_of(numbers: Iterable[int], classes: Sequence[str]) -> tuple[str, ...]:
+    """What classes are called in a picture: by their numbers where they have no names."""
+    return tuple(
+        clipped(classes[each], 10) if 0 <= each < len(classes) else str(each) for each in numbers
     )
 
 
@@ -251,9 +256,14 @@ def _mark(axes: Axes, marks: _Marks, colour: str) -> None:
     for bound in marks.bounds:
         axes.axhline(bound, color=colour, linewidth=0.7)
         axes.axvline(bound, color=colour, linewidth=0.7)
-    long = any(len(each) > 2 for each in marks.names)
-    axes.set_xticks(marks.middles, marks.names, fontsize=7, rotation=90 if long else 0)
-    axes.set_yticks(marks.middles, marks.names, fontsize=7)
+    name_sides(axes, marks.middles, marks.names)
+
+
+def name_sides(axes: Axes, places: Sequence[float], names: Sequence[str]) -> None:
+    """Write names along both sides of a square."""
+    long = any(len(each) > 2 for each in names)
+    axes.set_xticks(places, names, fontsize=7, rotation=90 if long else 0)
+    axes.set_yticks(places, names, fontsize=7)
 
 
 def _scale(colours: _Colours, title: str) -> Picture:

@@ -62,7 +62,8 @@ def render(folder: Path, runs: Runs, summary: Summary | None = None, *, mapped: 
         summary: their table, where it is already made.
         mapped: draw maps of the samples, which takes a second or two for each network.
     """
-    summary = summary or summarise([record for _, record in runs])
+    if summary is None:
+        summary = summarise([record for _, record in runs], [place for place, _ in runs])
     parts = [
         markup.section("Results", *_results(summary, folder, runs)),
         markup.section("Size, quality, difference", *_size(summary)),

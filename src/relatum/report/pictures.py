@@ -145,16 +145,26 @@ def differences(summary: Summary) -> Picture | None:
         axes.grid(visible=False, axis="y")
         unit = "points" if metric.percent else metric.title
         axes.set_xlabel(f"difference to {summary.beside}, {unit}")
-        without = any(line.difference and not line.difference.interval for line in lines)
-        bars = (
-            "Points without a bar have too few seeds for an interval."
-            if without
-            else ("Bars: 95 % intervals; where one crosses the line, the seeds show no difference.")
-        )
-        caption = f"{metric.title}, difference to {summary.beside}. {bars}"
+        caption = f"{metric.title}, difference to {summary.beside}. {_about_bars(lines)}"
         return picture(
             figure, f"{metric.title} less that of {summary.beside}: {'; '.join(spoken)}.", caption
         )
+
+
+def _about_bars(lines: Sequence[Line]) -> str:
+    """What a bar means, and why a point has none."""
+    found = [line.difference for line in lines if line.difference is not None]
+    told = list[str]()
+    if any(each.interval for each in found):
+        told.append(
+            "Bars: 95 % intervals; where one crosses the line, the seeds show no difference."
+        )
+    why = ["seeds over which it does not vary"] if any(each.still for each in found) else []
+    if any(not each.interval and not each.still for each in found):
+        why.insert(0, "too few seeds for an interval")
+    if why:
+        told.append(f"Points without a bar have {', or '.join(why)}.")
+    return " ".join(told)
 
 
 def _interval(axes: Axes, line: Line, row: int, look: tuple[str, str]) -> str:

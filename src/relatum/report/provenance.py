@@ -8,6 +8,7 @@ from typing import Any
 
 from relatum.record import Record
 from relatum.report import markup
+from relatum.report.measured import metric_of
 from relatum.report.rows import Line
 from relatum.report.table import Summary
 from relatum.report.words import counted, duration, number
@@ -112,7 +113,7 @@ def every_run(folder: Path, runs: Runs) -> str:
         "seed",
         "updates",
         "training",
-        *(name.replace("_", " ") for name in names),
+        *(metric_of(name).heading for name in names),
     ]
     rows = [
         [

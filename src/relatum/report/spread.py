@@ -70,6 +70,11 @@ class Difference:
         return None if self.low is None or self.high is None else (self.low, self.high)
 
     @property
+    def still(self) -> bool:
+        """Whether there are seeds enough, and no interval as they show no spread."""
+        return self.interval is None and min(self.counts) > 1
+
+    @property
     def clear(self) -> bool:
         """Whether there is an interval, and zero lies outside it."""
         return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from statistics import fmean
 from typing import Any
 
-from rich.table import Table
-
-from relatum.report.columns import Column, markdown_text
+from relatum.report.columns import Column, Shown, markdown_text
 from relatum.report.columns import latex as latex_table
 from relatum.report.columns import markdown as markdown_table
 from relatum.report.columns import terminal as shown
@@ -175,7 +173,7 @@ def _overviews(found: Standings, about: list[str]) -> Iterator[str]:
         yield latex_table(some, caption, about if last else [])
 
 
-def terminal(*found: Standings) -> Iterator[Table]:
+def terminal(*found: Standings) -> Iterator[Shown]:
     """A table for each pair, in 80 characters: what is measured, and what that shows."""
     for each in found:
         for pair in each.pairs:

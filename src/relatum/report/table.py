@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-from rich.table import Table
+from pathlib import Path
 
 from relatum.evaluate import MUCH, by_chance
 from relatum.record import Record
-from relatum.report.columns import Column, markdown, markdown_text, terminal
+from relatum.report.columns import Column, Shown, markdown, markdown_text, terminal
 from relatum.report.rows import ALONE, Line, lines_of
 from relatum.report.teachers import size
 from relatum.report.words import between, number, signed
@@ -96,6 +95,12 @@ class Summary:
         return any(run.label == self.baseline for line in self.lines for run in line.runs)
 
     @property
+    def lacks_baseline(self) -> bool:
+        """Whether there is no run of it that there could be: the student alone needs labels."""
+        labelled = any(run.labelled for line in self.methods for run in line.runs)
+        return not self.compared and (labelled or self.baseline != ALONE)
+
+    @property
     def methods(self) -> tuple[Line, ...]:
         """The lines of students that were taught."""
         return tuple(line for line in self.lines if line.kind == "method")
@@ -164,18 +169,22 @@ class Summary:
         """What has to be said under the table, with all its columns or those that are brief."""
         seeds = [line.n for line in self.students] or [line.n for line in self.lines]
         span = str(seeds[0]) if len(set(seeds)) == 1 else f"{min(seeds)} to {max(seeds)}"
+        spread = f"mean ± standard deviation over n = {span} seeds"
         notes = [
-            f"Last epoch; mean ± standard deviation over n = {span} seed{'s' * (span != '1')};"
-            f" nothing was chosen by the {f'{self.test_images:,} ' if self.test_images else ''}test"
-            " images."
+            f"Last epoch; {'one seed' if span == '1' else spread}; nothing was chosen by the"
+            f" {f'{self.test_images:,} ' if self.test_images else ''}test images."
         ]
         scales = {run.recipe.scale for line in self.lines for run in line.runs} - {1.0}
         if scales:
             said = " and ".join(f"{each:g}" for each in sorted(scales))
             notes.insert(0, f"At scale {said}, for a first look: not comparable with other tables.")
-        if min(seeds) == 1:
-            notes.append("One seed is no evidence: where n = 1, another may turn the order round.")
+        if min(seeds) == 1 and len(seeds) > 1:
+            where = "" if span == "1" else "where n = 1, "
+            notes.append(f"One seed is no evidence: {where}another may turn the order round.")
         notes.extend(self._about_differences())
+        still = [each.title for each in self.lines if each.difference and each.difference.still]
+        if still:
+            notes.append(f"No interval for {', '.join(still)}: Δ does not vary over the seeds.")
         notes.extend(
             f"{line.mark.strip()} {line.title} made {line.steps} updates; the others"
             f" {self._usual_steps()}."
@@ -216,12 +225,12 @@ class Summary:
         under = "\n".join(f"{markdown_text(note)}  " for note in self.notes())
         return f"{markdown(self.columns())}\n\n{under}\n"
 
-    def rich(self) -> Table:
+    def rich(self) -> Shown:
         """The table for a terminal: what matters most of it, in 80 characters."""
         return terminal(self.columns(brief=True), self.notes(brief=True))
 
 
-def summarise(records: Sequence[Record]) -> Summary:
+def summarise(records: Sequence[Record], places: Sequence[Path] = ()) -> Summary:
     """Put the runs of one setting into one table.
 
     Runs of one label are one line: the mean of their metrics and the sample standard deviation
@@ -233,6 +242,10 @@ def summarise(records: Sequence[Record]) -> Summary:
     A teacher may have been trained in any way. Where there is no run of it on these images, it
     is what the students' runs wrote down of it.
 
+    Args:
+        records: the runs.
+        places: where each of them lies, if a refusal is to say it.
+
     Raises:
         Fault: there is nothing; students differ in dataset, epochs, batch size or test images;
             or the runs of one label differ in more than their seed.
@@ -240,8 +253,9 @@ def summarise(records: Sequence[Record]) -> Summary:
     if not records:
         raise Fault("a table needs one run at least, got none")
     students = [record for record in records if record.label != "teacher"] or list(records)
+    called = {id(run): str(place) for run, place in zip(records, places, strict=False)}
     for record in students[1:]:
-        _check(students[0], record)
+        _check(students[0], record, called)
     first = students[0]
     metric = primary_of(students)
     return Summary(
@@ -252,7 +266,7 @@ def summarise(records: Sequence[Record]) -> Summary:
     )
 
 
-def _check(one: Record, other: Record) -> None:
+def _check(one: Record, other: Record, called: Mapping[int, str]) -> None:
     here = {name: getattr(one.recipe, name) for name in SHARED}
     there = {name: getattr(other.recipe, name) for name in SHARED}
     here["test images"], there["test images"] = (
@@ -262,9 +276,10 @@ def _check(one: Record, other: Record) -> None:
     untrained = 0 in (one.recipe.epochs, other.recipe.epochs)  # a reference, not a competitor
     for name, value in here.items():
         if there[name] != value and not (name == "epochs" and untrained):
+            first, second = (called.get(id(each), repr(each.label)) for each in (one, other))
             raise Fault(
-                f"a table compares runs of one setting: {name} is {value!r} for {one.label!r}"
-                f" and {there[name]!r} for {other.label!r}; keep them in folders of their own"
+                f"a table compares runs of one setting: {name} is {value!r} for {first} and"
+                f" {there[name]!r} for {second}; keep them in folders of their own, a page for each"
             )
 
 

@@ -20,7 +20,8 @@ def verdict(summary: Summary) -> str:
     if not told and summary.compared:
         return f"{several} beside {summary.beside}, with too few seeds to compare them."
     if not told:
-        return f"{several}, and no run of {summary.beside} to compare them with."
+        alone = f", and no run of {summary.beside} to compare them with"
+        return f"{several}{alone if summary.lacks_baseline else ', taught without labels'}."
     if all(line.difference is None or line.difference.interval is None for line in told):
         return (
             f"{several} beside {summary.beside}, by seeds that cannot tell a difference from"
@@ -89,7 +90,7 @@ def level(summary: Summary, line: Line) -> str:
     if kept is not None and line.kind != "teacher":
         text += f", {number(kept.mean, 1)} % of what the teacher reaches"
     text += _of_seeds(spread)
-    if line.kind == "method" and not summary.compared:
+    if summary.lacks_baseline and len(summary.methods) == 1:
         text += f" There is no run of {summary.beside} to compare it with."
     return text
 

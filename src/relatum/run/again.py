@@ -7,13 +7,13 @@ import torch
 
 from relatum import models
 from relatum.recipes.recipe import Recipe
-from relatum.record import NAME, Record
+from relatum.record import NAME, WEIGHTS, Record
 from relatum.run import measure
 from relatum.run.claim import BEST
 from relatum.run.hearing import Hearing
 from relatum.run.networks import pair_of
 from relatum.run.sets import sets_of
-from relatum.run.trained import WEIGHTS, input_from
+from relatum.run.trained import input_from
 from relatum.speed import settle
 from relatum.taps import Tapped
 from relatum.teacher_names import TeacherName, teachers_there

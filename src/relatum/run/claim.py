@@ -1,20 +1,19 @@
 """Whose a folder is: what a run leaves in its own, and when another may write there."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 from relatum.cost_file import NAME as COST
 from relatum.recipes.recipe import Recipe
-from relatum.record import NAME, Record, TeacherRecord
+from relatum.record import NAME, WEIGHTS, Record, TeacherRecord
 from relatum.run.pictured import PICTURED
 from relatum.run.profiled import FILES as PROFILED
-from relatum.run.trained import WEIGHTS, weights_of
+from relatum.run.trained import weights_of
 from relatum.several import shares_of
 from relatum.tables import read
 from relatum.teacher_names import TeacherName, teachers_there
 from relatum.types import Fault
-from relatum.weights import fingerprints_of, write
+from relatum.weights import known_fingerprints, write
 
 RECIPE, METRICS, CHECKPOINT = "recipe.json", "metrics.jsonl", "checkpoint.pt"
 BEST, RELATIONS = "best.safetensors", "relations.safetensors"
@@ -51,19 +50,26 @@ def claim(recipe: Recipe, folder: Path, resume: bool, overwrite: bool) -> Record
         moved = {name: getattr(recipe, name) for name in MOVABLE}
         for name, value in before.but(**moved).model_dump().items():
             if value != getattr(recipe, name):
-                raise Fault(
-                    f"{folder} holds a run of another recipe ({name}: {value!r} there,"
-                    f" {getattr(recipe, name)!r} asked for); choose another --out"
-                )
+                why = f"{name}: {value!r} there, {getattr(recipe, name)!r} asked for"
+                raise Fault(f"{folder} holds a run of another recipe ({why}); {_way_out(name)}")
     if not (folder / NAME).exists():
         return None
     record = Record.load(folder)
     for what in _otherwise(recipe, record):
         raise Fault(
-            f"{folder} holds a run that {what}; delete it or replace it by --overwrite, or choose"
-            " another --out"
+            f"{folder} holds a run that {what}; delete that folder, or choose another --out"
         )
     return record
+
+
+def _way_out(name: str) -> str:
+    """What to do where a field of the recipe is another."""
+    if name not in ("epochs", "scale", "milestones"):
+        return "choose another --out"
+    return (
+        "its learning rate's schedule spans those epochs, so it cannot go on to others; choose"
+        " another --out (there --set begin=RUN begins with a run's weights)"
+    )
 
 
 def _otherwise(recipe: Recipe, record: Record) -> Iterator[str]:
@@ -94,7 +100,7 @@ def _is_another(named: TeacherName, told: TeacherRecord) -> bool:
 def _differs(text: str, known: str) -> bool:
     """Whether a file of weights is there, and is another than it was."""
     weights = weights_of(text)
-    return weights is not None and bool(known) and known not in _fingerprints(weights)
+    return weights is not None and bool(known) and known not in known_fingerprints(weights)
 
 
 def clear(recipe: Recipe, folder: Path, overwrite: bool) -> None:
@@ -106,14 +112,3 @@ def clear(recipe: Recipe, folder: Path, overwrite: bool) -> None:
         for path in folder.glob(f".{name}.*"):
             path.unlink(missing_ok=True)
     write(folder / RECIPE, recipe.model_dump_json(indent=1).encode())
-
-
-def _fingerprints(path: Path) -> frozenset[str]:
-    """Of a file of weights, computed once for as long as the file stays the same."""
-    about = path.stat()
-    return _known(path, about.st_mtime_ns, about.st_size)
-
-
-@lru_cache(maxsize=64)
-def _known(path: Path, changed: int, size: int) -> frozenset[str]:
-    return fingerprints_of(path)

@@ -14,7 +14,7 @@ from relatum.methods import Stage
 from relatum.profiling import labelled, region
 from relatum.recipes.plan import Alteration, name_of
 from relatum.recipes.recipe import Recipe
-from relatum.record import GRADIENT_NORM, Record, Row, environment
+from relatum.record import GRADIENT_NORM, WEIGHTS, Record, Row, environment
 from relatum.replay import Replay
 from relatum.run import measure
 from relatum.run.balanced import balanced
@@ -29,7 +29,6 @@ from relatum.run.profiled import profiled
 from relatum.run.rows import go_on, note
 from relatum.run.shown import keep_pictures
 from relatum.run.tracked import tracked
-from relatum.run.trained import WEIGHTS
 from relatum.run.untaught import Lessons, in_words, untaught_layers, way_out
 from relatum.run.watch import Watch, best_on_test, best_row, chosen_by
 from relatum.weights import save_state, state_of
@@ -121,7 +120,7 @@ class _Run:
     def go(self, download: bool, overwrite: bool) -> Record:
         ready = prepare(self.recipe, self.device, download, stop=self.stop, progress=self.display)
         for warning in ready.warnings(self.recipe):
-            self.display.note(warning)
+            self.display.note(f"note: {warning}")
         self.watch = Watch(self.recipe, ready.pair, ready.sets, self.hear)
         self.watch.check(ready.stages[-1].objective, self._remark)
         cost = ready.cost()
@@ -144,7 +143,7 @@ class _Run:
 
     def _check_embedding(self, ready: Prepared, lessons: Lessons) -> None:
         if layers := untaught_layers(ready.pair.student, ready.sets.shape, lessons.idle):
-            self._remark(f"{in_words(layers)}; {way_out(self.recipe)}")
+            self._remark(f"{self.recipe.method}: {in_words(layers)}; {way_out(self.recipe)}")
 
     def _train(
         self,
@@ -204,7 +203,7 @@ class _Run:
         """Say something once, and keep it for the record."""
         if text not in self.remarks:
             self.remarks.append(text)
-            self.display.note(text)
+            self.display.note(f"note: {text}")
 
     @property
     def _label(self) -> str:

@@ -1,5 +1,6 @@
 """A run's teacher that is one network."""
 
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -43,8 +44,11 @@ class NetworkTeacher:
 
     def about(self, data: ImageSet, on: tuple[str, ...], which: Tensor | None = None) -> Collected:
         """What it says of a set, or of some images of it."""
-        asked = data if which is None else data.take(which.to(data.device))
-        return listen(self.tapped, asked, on)
+        if which is None:
+            return listen(self.tapped, data, on)
+        indices = which.to(data.device)
+        # a subset counts its images anew
+        return replace(listen(self.tapped, data.take(indices), on), indices=indices)
 
     def to(self, device: torch.device) -> Self:
         """Move it to a device."""

@@ -1,5 +1,6 @@
 """From a recipe to its two networks, tapped, and what may be asked of them."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -214,7 +215,7 @@ def about_network(recipe: Recipe, sets: Sets, pair: Pair) -> dict[str, str]:
         "mean": " ".join(map(str, input.mean)),
         "std": " ".join(map(str, input.std)),
         "dataset": sets.name,
-        "class_names": "\n".join(sets.classes),
+        "class_names": json.dumps(sets.classes, ensure_ascii=False) if sets.classes else "",
     }
 
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from relatum import world
 from relatum.accumulate import coupling_layer, rest
 from relatum.any_teacher import AnyTeacher
-from relatum.balance import shares_of
 from relatum.cache import Progress
 from relatum.checkpoint import Stop
 from relatum.data import Batches
@@ -28,15 +27,13 @@ from relatum.run.networks import Pair, pair_of
 from relatum.run.remembered import Speaker, who_teaches
 from relatum.run.run_teacher import tapped_of
 from relatum.run.sets import Sets, sets_of, training_batches
+from relatum.run.several_teachers import SeveralTeachers
+from relatum.run.shares import check_shares
 from relatum.run.sizes import enlarged
+from relatum.run.threads import set_threads
 from relatum.sharding import sharded
 from relatum.speed import Speed, settle, speed
 from relatum.types import Fault, Images
-
-THREADS = torch.get_num_threads()
-"""What the process began with: the processors, or what ``OMP_NUM_THREADS`` says."""
-SMALL_STEP = 200_000_000
-"""Multiply-adds of a batch through both networks below which one thread is as fast as many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,12 +135,6 @@ class Prepared:
                 why = f"it puts out a{'n' * (self.pair.setting.student_says[0] == 'e')}"
                 why += f" {self.pair.setting.student_says}, no logits"
             notes.append(f"the student learns from its teacher alone: {why}")
-        setting = self.pair.setting
-        lacking = [
-            shapes for shapes in (setting.student, setting.teacher or {}) if "maps" not in shapes
-        ]
-        if lacking and isinstance(terms[next(reversed(terms))].loss, SP):
-            notes.append("SP reads the embedding: one of the networks has no feature maps")
         if recipe.anchors != "batch" and self.anchors is None:
             notes.append("no term of this method uses anchors, so there were none")
         return (*notes, *self.warnings(recipe))
@@ -159,9 +150,13 @@ class Prepared:
         yield f"speed {recipe.speed}: networks in {self.precision}, {', '.join(done)}"
 
     def warnings(self, recipe: Recipe) -> Iterator[str]:
-        """Images that are left out, streamed or enlarged; where BatchNorm makes a batch in parts
-        another one than the batch as a whole."""
+        """Images that are left out, streamed or enlarged; what several teachers count, and what is
+        read for want of maps; where BatchNorm makes a batch in parts another one than the batch
+        as a whole."""
         yield from self.sets.said
+        if isinstance(self.pair.teacher, SeveralTeachers):
+            yield self.pair.teacher.counts
+        yield from self._without_maps()
         yield from enlarged(self.pair.student, tapped_of(self.pair.teacher), self.sets.shape)
         layer = next(filter(None, map(coupling_layer, self._training())), None)
         if layer is None:
@@ -178,6 +173,14 @@ class Prepared:
                 f" its own {self.batches.largest} samples by themselves; --sync-batchnorm (on GPUs)"
                 " takes those of all"
             )
+
+    def _without_maps(self) -> Iterator[str]:
+        setting, terms = self.pair.setting, self.stages[-1].objective.terms.values()
+        lacking = any("maps" not in each for each in (setting.student, setting.teacher or {}))
+        if lacking and any(isinstance(each.loss, SP) for each in terms):
+            several = "several teachers have no feature maps in common"
+            why = several if setting.shares else "one of the networks has no feature maps"
+            yield f"SP reads the embedding: {why}"
 
     def _training(self) -> Iterator[nn.Module]:
         """The parts of the student that are in training mode in some stage."""
@@ -215,19 +218,11 @@ def prepare(
     settle(recipe.speed, device)
     torch.manual_seed(recipe.seed)
     pair = pair_of(recipe, sets, device, stand_in)
-    _set_threads(recipe, sets, pair)
-    # after the student, so that one seed gives all methods the same one to begin with
-    plan = stages(recipe.method, pair.setting)
-    if recipe.balance is not None:
-        shares_of(recipe.balance, plan[-1].objective)
+    set_threads(recipe, sets, pair)
+    plan = _planned(recipe, pair)
     batches = training_batches(recipe, sets)
     if pair.teacher is not None and "teacher" in recipe.shard:
         pair.teacher.shard(device)  # after the stages, which may copy a part of it
-    if "student" in recipe.shard and len(plan) > 1:
-        raise Fault(
-            f"{recipe.method} trains in {len(plan)} stages, and a student in parts can have one;"
-            " leave the student out of --set shard=…"
-        )
     wanted = any(stage.objective.accepts("student_anchors") for stage in plan)
     anchors = anchors_of(recipe, sets, pair) if wanted else None
     named = pair.student.named_parameters()
@@ -238,22 +233,42 @@ def prepare(
     microbatch = recipe.microbatch if small else None
     if pace.quick:
         pair.student.channels_last()
-    asked = (recipe, pair.teacher, sets, batches, plan, pace)
-    keeps = recipe.cache is not None and stand_in is None
-    teacher, speakers = who_teaches(*asked, keeps=keeps, stop=stop, progress=progress)
+    teacher, speakers = who_teaches(
+        recipe,
+        pair.teacher,
+        sets,
+        batches,
+        plan,
+        pace,
+        keeps=recipe.cache is not None and stand_in is None,
+        stop=stop,
+        progress=progress,
+    )
     return Prepared(
-        *(sets, pair, plan, batches, anchors, learning, pace, teacher),
+        sets=sets,
+        pair=pair,
+        stages=plan,
+        batches=batches,
+        anchors=anchors,
+        learning=learning,
+        speed=pace,
+        teacher=teacher,
         speakers=speakers,
         microbatch=microbatch,
     )
 
 
-def _set_threads(recipe: Recipe, sets: Sets, pair: Pair) -> None:
-    """One thread for small steps: they gain nothing from a second, and wait for it where others
-    use its core. It also makes their results the same on machines with more of them."""
-    networks = [pair.student, *tapped_of(pair.teacher)]
-    work = recipe.batch_size * sum(macs(network, sets.shape) for network in networks)
-    torch.set_num_threads(1 if work < SMALL_STEP else THREADS)
+def _planned(recipe: Recipe, pair: Pair) -> tuple[Stage, ...]:
+    """The stages of a recipe's method. The student is built before them, so that one seed gives
+    all methods the same one to begin with."""
+    plan = stages(recipe.method, pair.setting)
+    check_shares(recipe, plan[-1].objective)
+    if "student" in recipe.shard and len(plan) > 1:
+        raise Fault(
+            f"{recipe.method} trains in {len(plan)} stages, and a student in parts can have one;"
+            " leave the student out of --set shard=…"
+        )
+    return plan
 
 
 def recipe_of(stage: Stage, recipe: Recipe) -> Recipe:

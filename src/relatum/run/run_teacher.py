@@ -82,6 +82,9 @@ class RunTeacher(Protocol):
             data: the set.
             on: names of taps.
             which: the images that are asked about, by their indices on the CPU; all of them.
+
+        Returns:
+            What it says of them in this order, with their labels and their indices in the set.
         """
         ...
 

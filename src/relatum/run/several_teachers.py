@@ -12,9 +12,10 @@ from relatum.evaluate import Collected
 from relatum.run.run_teacher import Known, Member, RunTeacher, Speaks
 from relatum.run.sets import Sets
 from relatum.run.table_teacher import TableTeacher
+from relatum.run.trained import weights_of
 from relatum.several import EMBEDDING, OUTPUT, Teachers, joined, numbered, shares_of
 from relatum.taps import Tapped
-from relatum.teacher_names import teachers_there
+from relatum.teacher_names import TeacherName, teachers_there
 from relatum.types import Captured, Fault, Shapes
 
 
@@ -74,11 +75,16 @@ class SeveralTeachers:
         """What is wrong with one of them."""
         return tuple(doubt for each in self.members for doubt in each.teacher.doubts)
 
-    def notes(self, augmented: bool) -> tuple[str, ...]:
-        """What each counts, and what is to be known of each."""
+    @property
+    def counts(self) -> str:
+        """What each counts."""
         counts = ", ".join(f"{each.known.name} {each.share:.3g}" for each in self.members)
+        return f"several teachers, by what each counts: {counts}"
+
+    def notes(self, augmented: bool) -> tuple[str, ...]:
+        """What is to be known of each."""
         own = [note for each in self.members for note in each.teacher.notes(augmented)]
-        return (f"several teachers, by what each counts: {counts}", *dict.fromkeys(own))
+        return tuple(dict.fromkeys(own))
 
     def to(self, device: torch.device) -> Self:
         """Move the networks, and the rows of tables where they fit."""
@@ -134,9 +140,10 @@ def teacher_of(text: str, live: Live, sets: Sets, dry: int) -> RunTeacher:
         dry: how many samples a dry batch has.
 
     Raises:
-        Fault: one of them cannot be had, or they have nothing in common.
+        Fault: one of them cannot be had or is there twice, or they have nothing in common.
     """
     named = teachers_there(text)
+    _refuse_twins(named)
     found: list[RunTeacher] = [
         live(each.text) if each.table is None else TableTeacher(each.table, sets, dry)
         for each in named
@@ -144,6 +151,22 @@ def teacher_of(text: str, live: Live, sets: Sets, dry: int) -> RunTeacher:
     if len(found) == 1:
         return found[0]
     return SeveralTeachers(found, [each.weight for each in named])
+
+
+def _refuse_twins(named: Sequence[TeacherName]) -> None:
+    """Refuse one that is there twice by two names, as ``te`` and ``./te``."""
+    found: dict[object, str] = {}
+    for each in named:
+        if (other := found.setdefault(_place(each), each.text)) is not each.text:
+            raise Fault(f"the teachers {other!r} and {each.text!r} are one: weigh it instead")
+
+
+def _place(named: TeacherName) -> object:
+    """Where a teacher lies, and of a table what is read of it; its name where it is in no file."""
+    if named.table is not None:
+        return named.table.path.resolve(), named.table.columns
+    weights = weights_of(named.text)
+    return named.text if weights is None else weights.resolve()
 
 
 def _sha256(known: Sequence[Known], shares: Sequence[float]) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from relatum import models
 from relatum.models.foreign import published
-from relatum.record import NAME
+from relatum.record import NAME, WEIGHTS
 from relatum.spelling import unknown_teacher
 from relatum.types import Fault, Input
 from relatum.weights import INDEX, about_weights, load_state, weights_in
@@ -18,11 +18,12 @@ from relatum.weights import INDEX, about_weights, load_state, weights_in
 if TYPE_CHECKING:
     from relatum.run.sets import Sets
 
-WEIGHTS = "student.safetensors"
 SAVED = tuple(
     f"{name}{index}" for name in ("model.safetensors", "pytorch_model.bin") for index in ("", INDEX)
 )
 """What other libraries call the weights in their folders: whole, or the list of their parts."""
+PICKLED = {".pt", ".pth", ".bin", ".ckpt", ".tar"}
+"""How files end that cannot say which network they are of."""
 PRETRAINED = ":pretrained"
 
 
@@ -86,7 +87,8 @@ def on_disk(text: str) -> tuple[str, Path] | None:
     if library := _in_a_library(path):
         raise Fault(f"{path} is a folder of another library's; name it {library}")
     weights = _weights(path)
-    name = _about(weights).get("model", "")
+    about = {} if weights.suffix in PICKLED else about_weights(weights)
+    name = about.get("model", "")
     if not name:
         raise Fault(f"{weights} does not say which network it is of; name it: MODEL@{path}")
     if ":" in name:
@@ -189,8 +191,19 @@ def built_from(name: str, path: Path, made: dict[str, int], input: Input) -> Bui
             network = models.create(name, **made)
         network = _without_classifier(name, state, network, made)
     load_state(network, state, path)
-    names = tuple(about["class_names"].split("\n")) if about.get("class_names") else None
+    names = _class_names(about.get("class_names", ""))
     return Built(network, name, input_from(about, path) or input, made, told, names)
+
+
+def _class_names(text: str) -> tuple[str, ...] | None:
+    """The classes that a file of weights names: a JSON list, or in older files a line each."""
+    if not text:
+        return None
+    try:
+        names = json.loads(text)
+    except (ValueError, RecursionError):
+        names = None
+    return tuple(map(str, names if isinstance(names, list) else text.split("\n")))
 
 
 def _about(path: Path) -> dict[str, str]:

@@ -132,6 +132,8 @@ def _by_factors(axes: "Axes") -> None:
 
 def _history(axes: "Axes", wanted: Search, complete: "list[FrozenTrial]", label: str) -> None:
     """What each trial reached, and the best so far."""
+    from matplotlib.ticker import MaxNLocator
+
     better = max if wanted.direction == "maximize" else min
     numbers = [trial.number for trial in complete]
     values = [trial.value or 0.0 for trial in complete]
@@ -139,5 +141,6 @@ def _history(axes: "Axes", wanted: Search, complete: "list[FrozenTrial]", label:
     axes.scatter(numbers, values, s=16, color="#0072B2", label="trial")
     axes.step(numbers, best, where="post", color="#D55E00", label="best so far")
     axes.set_xlabel("trial")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(label)
     axes.legend(frameon=False)

@@ -1,12 +1,12 @@
 """The images that trials are judged by, and what so many of them can tell apart."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
+from relatum.evaluate.standard_error import standard_error
 from relatum.recipes.recipe import Recipe
 from relatum.run.prepare import prepare
 from relatum.run.watch import better, chosen_by
@@ -45,13 +45,13 @@ class Judged:
         return self.metric in SHARES
 
     def error(self, percent: float) -> float:
-        r"""The standard error of a share, in points: :math:`\sqrt{p (100 - p) / n}`.
+        """The standard error of a share, in points (``relatum.evaluate.standard_error``).
 
         Example:
             >>> Judged(25, 100, "top1").error(50.0)
             10.0
         """
-        return math.sqrt(percent * (100 - percent) / self.images)
+        return 100 * standard_error(percent / 100, self.images)
 
     def notes(self, own: bool) -> Iterator[str]:
         """What to know before the search, in sentences.
@@ -66,10 +66,15 @@ class Judged:
         what = "a search on them cannot tell settings apart that are not far from each other"
         if self.is_share:
             what += f": the standard error of {self.metric} is up to {self.error(50):.1f} points"
-        yield (
-            f"{self.images} validation images are few, and {what}; more images help, or a larger"
-            " share of them (--set validation=0.3)"
-        )
+        yield f"{self.images} validation images are few, and {what}; {self._way_out}"
+
+    @property
+    def _way_out(self) -> str:
+        """The smallest round share of the images that is not few, where half of them is enough."""
+        for tenths in range(1, 6):
+            if self.of * tenths >= 10 * FEW:
+                return f"more images help, or a larger share of them (--set validation=0.{tenths})"
+        return "only more images help"
 
     def spread(self, values: list[float]) -> str:
         """How far the best of some trials can be told from the others, in a sentence.
@@ -79,9 +84,15 @@ class Judged:
         """
         error = self.error(min(max(values[0], 0.0), 100.0))
         near = sum(abs(values[0] - each) <= 2 * error for each in values[1:])
+        others = len(values) - 1
+        told = f"{near} of the other {others} trials lie"
+        if others == 1:
+            told = f"the other trial {'lies' if near else 'does not lie'}"
+        elif near == others:
+            told = f"all other {others} trials lie"
         return (
             f"on {self.images:,} images the standard error of {values[0]:.4g} % is {error:.1f}"
-            f" points; {near} of the other {len(values) - 1} trials lie within two of it"
+            f" points; {told} within two of it"
         )
 
 

@@ -7,10 +7,10 @@ from difflib import get_close_matches
 from typing import Any, get_args
 
 from relatum.grammar import own_loss, parse
+from relatum.method_names import Part, plain, written
 from relatum.methods import METHODS, TASK
 from relatum.methods.options import Option, options_of
 from relatum.recipes.recipe import Recipe
-from relatum.spelling import Part, plain, written
 from relatum.types import Fault
 
 Value = bool | int | float | str

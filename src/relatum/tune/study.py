@@ -1,6 +1,5 @@
 """The search itself: trials go out to a pool, and what they reach comes into one database."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from relatum.bench.pool import Died, Message, Pool, Result
 from relatum.checkpoint import Interrupted, Stop
 from relatum.recipes.recipe import Recipe
+from relatum.tune.identity import about, difference
 from relatum.tune.space import Dimension, Value, applied
 from relatum.tune.storage import opened, optuna, pruner
 from relatum.tune.trial import Tried, Trying
@@ -237,40 +237,16 @@ def _study(wanted: Search, out: Path, address: str, workers: int) -> "Study":
         load_if_exists=True,
         pruner=pruner() if wanted.prune else package.pruners.NopPruner(),
     )
-    about = _about(wanted)
+    asked = about(wanted.recipe, wanted.space, wanted.metric)
     known = study.user_attrs
-    for name, value in about.items():
-        if known.get(name, value) != value:
-            raise Fault(
-                f"{address} holds another search ({_difference(name, known[name], value)}); choose"
-                " another --out"
-            )
-        if name not in known:
-            study.set_user_attr(name, value)
+    if other := difference(known, asked):
+        raise Fault(f"{address} holds another search ({other}); choose another --out")
+    for name in asked.keys() - known.keys():
+        study.set_user_attr(name, asked[name])
     # A sampler that goes on shall not draw again what it drew before it was killed.
     seed = wanted.seed + len(study.get_trials(deepcopy=False))
     study.sampler = package.samplers.TPESampler(seed=seed, constant_liar=workers > 1)
     return study
-
-
-def _difference(name: str, there: str, here: str) -> str:
-    """What two searches do not have in common, in a few words."""
-    if name != "recipe":
-        return f"{name}: {there} there, {here} asked for"
-    before, now = json.loads(there), json.loads(here)
-    field = next(each for each in {**before, **now} if before.get(each) != now.get(each))
-    return f"{field}: {before.get(field)!r} there, {now.get(field)!r} asked for"
-
-
-def _about(wanted: Search) -> dict[str, str]:
-    """What makes two searches one."""
-    exclude = {"data_root", "cache", "teacher", "speed"}
-    fields = wanted.recipe.model_dump(mode="json", exclude=exclude)
-    return {
-        "recipe": json.dumps(fields, sort_keys=True),
-        "search": ", ".join(each.text for each in wanted.space),
-        "metric": wanted.metric,
-    }
 
 
 def _running(study: "Study", out: Path) -> "Iterator[FrozenTrial]":
