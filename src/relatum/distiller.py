@@ -95,6 +95,7 @@ class Distiller:
         >>> from relatum.losses import RRKD
         >>> from relatum.objective import Term
         >>> from relatum.taps import Tap
+        >>> from relatum.teachers import Teacher
         >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
         >>> taps = {"embedding": Tap("1")}
         >>> teacher = Teacher(nn.Sequential(nn.Flatten(), nn.Linear(4, 8)), taps)

@@ -98,7 +98,10 @@ def inspect_model(
         if isinstance(error, Fault):
             raise
         what = f"{built.made['channels']} by {side} by {side}"
-        raise Fault(f"{name} cannot be run on images of {what}: {first_line(error)}") from error
+        other = "" if asked["size"] else f"; it may be of others: --size {3 * SIZE + 32}"
+        raise Fault(
+            f"{name} cannot be run on images of {what}: {first_line(error)}{other}"
+        ) from error
     rows = [_row(each, tapped, given[each]) for each in tapped.taps]
     returned = given["output"]
     assert isinstance(returned, Size)

@@ -196,8 +196,8 @@ def test_a_loss_that_becomes_nan(
     module = sys.modules["relatum.run.job"]
     monkeypatch.setattr(module, "Saver", functools.partial(Saver, pause=0.0))
     (here / "late.py").write_text(LATE)
-    arguments = distill(teacher, "--method", "late.py:Late", "--epochs", 9)
-    line = failed(capsys, *arguments)
+    options = ("--method", "late.py:Late", "--epochs", 9, "--seed", 0, "--out", "out")
+    line = failed(capsys, "distill", "--teacher", teacher, *options)
     assert "late.py-Late/seed-0: the loss is not a number since step 30 (epoch 2)" in line
     assert "'Late'" in line
     assert "lower the learning rate" in line

@@ -58,4 +58,4 @@ def test_a_record_does_not_say_which_code_is_run(
     with pytest.raises(SystemExit) as ended:
         main(["evaluate", f"{student},{teacher}@{out}"])
     assert ended.value.code == 0
-    assert f"top1 {record.metrics['top1']:.4f}" in " ".join(capsys.readouterr().out.split())
+    assert f"top-1 {record.metrics['top1']:.2f} %" in " ".join(capsys.readouterr().out.split())

@@ -27,7 +27,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "microbatch": {"microbatch": 10},
     "sharded": {"shard": ["teacher", "student"]},
     "half": {"teacher_precision": "bfloat16"},
-    "several sharded": {"shard": ["teacher"], "teacher": "{0},mnist-mlp-1200@{0}=2"},
+    "several sharded": {"shard": ["teacher"], "teacher": "{0},{0}-too=2"},
     "half and sharded": {"teacher_precision": "bfloat16", "shard": ["teacher"]},
     "the last batch": {"drop_last": False},
     "balanced": {"balance": "equal", "batch_size": 51},
@@ -91,7 +91,8 @@ def pair(places: tuple[Path, Path]) -> list[dict[str, Any]]:
     """What each of two processes got; the teacher is that of the one."""
     alone, together = places
     run(recipe_of_teacher(), alone / "teacher")
-    shutil.copytree(alone / "teacher", together / "teacher")
+    for copy in (alone / "teacher-too", together / "teacher", together / "teacher-too"):
+        shutil.copytree(alone / "teacher", copy)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(HERE, str(together))
         return start("tests.run.test_processes")
