@@ -41,4 +41,5 @@ for step in range(1, 6):
         print(f"step {step}: loss {loss.item():.6f}")
 if world.size() > 1:
     torch.distributed.barrier()
+    del student  # DDP holds the group, and its threads are to end before the interpreter does
     torch.distributed.destroy_process_group()

@@ -23,20 +23,39 @@ long = pytest.mark.skipif(
 """Of what starts whole trainings in processes of their own, again and again (``make long``)."""
 
 
-def start(module: str, world: int = 2) -> list[Any]:
-    """Run a module so many times, once for each rank; what each gave to ``join``."""
+def environment() -> dict[str, str]:
+    """That of processes that meet on this machine, and find the tests and this relatum."""
     paths = [str(ROOT), str(Path(relatum.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = {
+    return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "GLOO_SOCKET_IFNAME": "lo",
         "OMP_NUM_THREADS": "1",
     }
+
+
+def ran(*words: str | Path, torchrun: int = 0) -> str:
+    """What Python said with these words, by itself or in so many processes of torchrun's."""
+    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={torchrun}"]
+    done = subprocess.run(
+        [sys.executable, *(several if torchrun else []), *words],
+        env=environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+def start(module: str, world: int = 2) -> list[Any]:
+    """Run a module so many times, once for each rank; what each gave to ``join``."""
     with TemporaryDirectory() as folder:
         started = [
             subprocess.Popen(
                 [sys.executable, "-m", module, str(rank), str(world), folder],
-                env=environment,
+                env=environment(),
                 cwd=ROOT,
             )
             for rank in range(world)

@@ -1,12 +1,9 @@
 """Every example runs as it stands, offline, on the CPU, and says what it did."""
 
 import ast
-import os
 import re
 import runpy
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import pytest
 import torch
 
 from relatum.cli import main
+from tests.processes import ran
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SECONDS = 60
@@ -88,12 +86,7 @@ def test_several_processes_say_what_one_says(capsys: pytest.CaptureFixture[str])
     with torch.random.fork_rng(devices=[]):
         runpy.run_path(file, run_name="__main__")
     alone = [float(each) for each in re.findall(r"loss (\S+)", capsys.readouterr().out)]
-    run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", file]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, *run], env=environment, capture_output=True, text=True, timeout=SECONDS * 2
-    )
-    assert done.returncode == 0, done.stderr
-    together = [float(each) for each in re.findall(r"loss (\S+)", done.stdout)]
+    said = ran(file, torchrun=2)
+    together = [float(each) for each in re.findall(r"loss (\S+)", said)]
     assert len(alone) == 5
     assert together == pytest.approx(alone, rel=1e-4)

@@ -12,21 +12,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.nn.parallel import DistributedDataParallel
 
 from relatum import launch, together
 from relatum.last_words import ROLL_CALL
 from relatum.launch import Lost, Quiet
 from relatum.types import Fault
-from tests.processes import ROOT, long
+from tests.processes import ROOT, environment, long
 
 PATIENCE = 4.0
 LONG = 60.0
 FAULT, OURS, TOLD_ELSEWHERE = 2, 3, 4
+THREADS = Path("/proc/self/task")
 
 
 @dataclass
@@ -81,11 +85,8 @@ def group(
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = port or free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
-        "OMP_NUM_THREADS": "1",
-        "GLOO_SOCKET_IFNAME": "lo",
+    variables = {
+        **environment(),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port or store.port),
         "WORLD_SIZE": str(size),
@@ -95,7 +96,7 @@ def group(
         subprocess.Popen(
             [sys.executable, "-m", "tests.test_launch", scenario, str(patience)],
             env={
-                **environment,
+                **variables,
                 **{"RANK": str(rank), "LOCAL_RANK": str(rank)},
                 "TORCHELASTIC_RESTART_COUNT": count if rank == 1 else "0",
             },
@@ -131,6 +132,13 @@ def one(group: Group, *but: int) -> tuple[list[int], str]:
 @pytest.mark.parametrize("agent", [True, False])
 def test_they_meet_work_and_part(agent: bool) -> None:
     with group("well", 2, agent=agent) as two:
+        assert two.ended() == ([0, 0], [])
+
+
+@pytest.mark.skipif(not THREADS.exists(), reason="only Linux names the threads of a process")
+def test_no_thread_of_the_group_outlives_the_training() -> None:
+    """One that lets go of a tensor when the interpreter has ended aborts the process."""
+    with group("trained", 2) as two:
         assert two.ended() == ([0, 0], [])
 
 
@@ -303,6 +311,11 @@ def work(scenario: str) -> None:
     def refuse() -> None:
         raise Fault("no such folder")
 
+    if scenario == "trained":
+        network = DistributedDataParallel(nn.Linear(3, 3))
+        network(torch.ones(2, 3)).sum().backward()
+        assert gloo()
+        return
     if scenario == "well":
         assert together.all_of(rank) == list(range(dist.get_world_size()))
         assert together.most(rank) == dist.get_world_size() - 1
@@ -318,6 +331,12 @@ def work(scenario: str) -> None:
     began = time.monotonic()
     while time.monotonic() - began < LONG:
         together.most(rank)
+
+
+def gloo() -> list[str]:
+    """The names of the threads in which its groups of processes work."""
+    names = [each.read_text().strip() for each in THREADS.glob("*/comm")]
+    return [name for name in names if "gloo" in name]
 
 
 def told(error: BaseException, code: int) -> int:
@@ -342,6 +361,7 @@ def take_part(scenario: str, patience: float) -> int:
         return told(error, FAULT)
     except (Lost, RuntimeError) as error:
         return told(error, OURS)
+    assert scenario != "trained" or not gloo(), gloo()
     return 0
 
 

@@ -11,6 +11,12 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+if dist.is_available():
+    # Imported by DDP when the processes have met already, its defaults would hold their group for
+    # good: gloo's threads would outlive the interpreter, and one that then lets go of a tensor
+    # aborts a process that had done all its work.
+    import torch.distributed.nn.functional
+
 
 def size() -> int:
     """How many processes train together; 1 when this one is alone."""

@@ -4,7 +4,6 @@ Run as a module, by torchrun, this file is one of the processes.
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor
 from relatum import world
 from relatum.losses import KD, RRD, RRKD, SP
 from relatum.objective import Objective, Term
-from tests.processes import ROOT, SECONDS, long
+from tests.processes import long, ran
 
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
@@ -97,28 +96,7 @@ def ways(place: Path) -> dict[str, Found]:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Found], dict[str, Found]]:
     place = tmp_path_factory.mktemp("ranks")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1",
-    }
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [
-            sys.executable,
-            *command,
-            "-m",
-            "tests.integrations.test_huggingface_ranks",
-            str(place / "two"),
-        ],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    ran("-m", "tests.integrations.test_huggingface_ranks", place / "two", torchrun=2)
     return ways(place / "one"), torch.load(place / "two" / "found.pt")
 
 

@@ -3,8 +3,6 @@
 Run as a module this file is a user's script, which Lightning starts a second time by itself.
 """
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +22,7 @@ from relatum.taps import Tap, Tapped
 from relatum.teachers import Teacher
 from relatum.types import Fault
 from tests import toys
-from tests.processes import ROOT, SECONDS, long
+from tests.processes import long, ran
 
 pytest.importorskip("lightning")
 
@@ -155,21 +153,7 @@ def ways(place: Path) -> dict[str, Found]:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Found], dict[str, Any]]:
     place = tmp_path_factory.mktemp("ranks")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.integrations.test_lightning_ranks", str(place / "two")],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    ran("-m", "tests.integrations.test_lightning_ranks", place / "two")
     return ways(place / "one"), torch.load(place / "two" / "found.pt")
 
 
