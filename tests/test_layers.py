@@ -52,6 +52,7 @@ ORDER = [
         "methods",
         "grammar",
         "recipes",
+        "json_file",
         "record",
         "cost_file",
         "trackers",

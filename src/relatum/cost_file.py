@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from relatum import json_file
 from relatum.evaluate.latency import Timing
-from relatum.types import Fault
 from relatum.weights import write
 
 TEACHER, STUDENT = "teacher", "student"
@@ -45,10 +45,4 @@ class Measured(BaseModel):
         Raises:
             Fault: it is damaged.
         """
-        path = folder / NAME
-        if not path.exists():
-            return None
-        try:
-            return cls.model_validate_json(path.read_text())
-        except (OSError, ValidationError, UnicodeDecodeError) as error:
-            raise Fault(f"{path} is damaged; delete it and measure again") from error
+        return json_file.read(folder / NAME, cls, "measure again")

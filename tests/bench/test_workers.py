@@ -196,13 +196,19 @@ def test_threads(
 
 
 @pytest.mark.parametrize("own", [None, "ACTIVE"])
-def test_threads_that_wait_sleep(own: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("together", [1, 2])
+def test_threads_that_wait_sleep_where_another_cell_needs_the_processor(
+    together: int, own: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(workers.WAITING, raising=False)
     monkeypatch.setenv(workers.THREADS, "7")
     if own is not None:
         monkeypatch.setenv(workers.WAITING, own)
-    with workers._environment(2):
-        assert (os.environ[workers.THREADS], os.environ[workers.WAITING]) == ("2", own or "PASSIVE")
+    pool = Processes(1, CPU, together)
+    with workers._environment(pool._variables):
+        meanwhile = os.environ[workers.THREADS], os.environ.get(workers.WAITING)
+    asleep = None if together == 1 else "PASSIVE"
+    assert meanwhile == (str(workers._threads_of(1)), own or asleep)
     assert (os.environ[workers.THREADS], os.environ.get(workers.WAITING)) == ("7", own)
 
 

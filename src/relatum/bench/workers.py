@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, resource_tracker
 from multiprocessing.connection import Connection
@@ -25,10 +25,9 @@ GRACE = 60.0
 PARTING = 5.0
 """Seconds that an idle worker has to end."""
 THREADS, WAITING = "OMP_NUM_THREADS", "OMP_WAIT_POLICY"
-"""What OpenMP reads when a process begins. Threads that wait for work sleep, unless the user has
-it otherwise: cells that sit beside each other have helpers of their own, and those of one would
-spin on the processors that another's turn needs (four resnet8: 0.87 times as fast as one after the
-other, and 1.17 when they sleep)."""
+"""What OpenMP reads when a process begins. Where cells sit beside each other, threads that wait for
+work sleep, unless the user has it otherwise: every cell has helpers of its own, and those of one
+would spin on the processors that another's turn needs (docs/log.md has the numbers)."""
 
 
 @dataclass
@@ -47,16 +46,19 @@ class Processes:
     Args:
         count: how many at once.
         device: where they compute; several GPUs are shared out among them, unless one is named.
+        together: how many cells each of them trains beside each other, at most.
     """
 
-    def __init__(self, count: int, device: torch.device) -> None:
+    def __init__(self, count: int, device: torch.device, together: int = 1) -> None:
         if count < 1:
             raise Fault(f"--workers is at least 1, got {count}")
         places = [device]
         if device.type == "cuda" and device.index is None and torch.cuda.device_count() > 1:
             places = [torch.device("cuda", each) for each in range(torch.cuda.device_count())]
         self._workers = [_Worker(places[each % len(places)]) for each in range(count)]
-        self._threads = _threads_of(count)
+        self._variables = {THREADS: str(_threads_of(count))}
+        if together > 1:
+            self._variables[WAITING] = os.environ.get(WAITING, "PASSIVE")
 
     @property
     def room(self) -> int:
@@ -112,7 +114,7 @@ class Processes:
         worker.process = context.Process(
             target=serve, args=(theirs, str(worker.device)), name="relatum-bench"
         )
-        with _environment(self._threads), _deaf():
+        with _environment(self._variables), _deaf():
             worker.process.start()
         theirs.close()
 
@@ -200,11 +202,10 @@ def serve(pipe: Connection, device: str) -> None:
 
 
 @contextlib.contextmanager
-def _environment(threads: int) -> Iterator[None]:
-    """So many threads for the processes that begin meanwhile."""
-    before = {name: os.environ.get(name) for name in (THREADS, WAITING)}
-    os.environ[THREADS] = str(threads)
-    os.environ.setdefault(WAITING, "PASSIVE")
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """These for the processes that begin meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:

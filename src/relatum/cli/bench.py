@@ -1,6 +1,7 @@
 """``relatum bench``: many pairs, methods and seeds as one job that can be gone on with."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -153,7 +154,8 @@ def bench(
     folder = out or places.of_set(named, "bench-")
     cells = tuple(tracking.logged(of_one_size(grid.cells(folder)), track))
     _claim(folder, named, resume, {cell.folder for cell in cells})
-    progress = _run(grid, cells, folder, lambda: _pool(workers, ray, device), download, together)
+    pool = partial(_pool, workers, ray, device, together)
+    progress = _run(grid, cells, folder, pool, download, together)
     _conclude(folder, grid, progress)
 
 
@@ -204,13 +206,13 @@ def _claim(folder: Path, dataset: str, resume: bool, cells: set[str]) -> None:
         raise Fault(f"{folder} holds runs of something else; choose another --out")
 
 
-def _pool(workers: int, ray: str | None, device: str) -> "Pool":
+def _pool(workers: int, ray: str | None, device: str, together: int) -> "Pool":
     from relatum.bench.cluster import Cluster
     from relatum.bench.workers import Processes
 
     if ray is not None:
         return Cluster(ray, device, workers)
-    return Processes(workers, options.device_of(device))
+    return Processes(workers, options.device_of(device), together)
 
 
 def _run(

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from relatum import json_file
 from relatum.export.check import Check
-from relatum.types import Fault
 from relatum.weights import write
 
 NAME = "export.json"
@@ -73,10 +73,4 @@ class Manifest(BaseModel):
         Raises:
             Fault: it is damaged.
         """
-        path = folder / NAME
-        if not path.exists():
-            return None
-        try:
-            return cls.model_validate_json(path.read_text())
-        except (OSError, ValidationError, UnicodeDecodeError) as error:
-            raise Fault(f"{path} is damaged; delete it and export again") from error
+        return json_file.read(folder / NAME, cls, "export again")
