@@ -124,7 +124,7 @@ def cut(monkeypatch: pytest.MonkeyPatch, at_once: int = FEW) -> list[int]:
 
     def counted(*given: Any, **named: Any) -> list[tuple[Tensor, ...]]:
         parts = split(*given, **named)
-        if "at_once" not in named:
+        if named.get("at_once", 0) <= at_once:
             counts.append(len(parts))
         return parts
 

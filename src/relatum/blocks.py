@@ -20,8 +20,15 @@ from relatum.types import Fault
 AT_ONCE = 2**22
 """Entries of a relation that are held at a time: 16 MiB in float32, of which a loss and its
 gradient hold about ten such matrices. More than this, and the rows are taken in blocks."""
+IN_CACHE = 2**18
+"""Likewise, of numbers that a processor goes over several times: 1 MiB, which stays near it."""
 
 Tensors = tuple[Tensor, ...]
+
+
+def in_cache(device: torch.device) -> int:
+    """Entries at a time of what is gone over several times: fewer on a processor."""
+    return min(IN_CACHE, AT_ONCE) if device.type == "cpu" else AT_ONCE
 
 
 def fit(entries: int, rows: int) -> bool:

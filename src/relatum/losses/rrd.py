@@ -1,7 +1,7 @@
 """RRD, relational representation distillation (Giakoumoglou & Stathaki, arXiv 2407.12073)."""
 
 import itertools
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -142,47 +142,75 @@ class RRD(nn.Module):
 
     def _against_queue(self, student_BD: Tensor, teacher_BD: Tensor) -> Scalar:
         """The loss. Its slopes are found along with it, so that nothing of the size of batch by
-        queue waits for the backward pass or is computed twice, and the queue may move before."""
-        rows = (student_BD, teacher_BD)
-        learned = [each.requires_grad for each in rows]
-        with torch.no_grad():
-            parts = [
-                self._against(student_rows, teacher_rows, len(student_BD), learned)
-                for student_rows, teacher_rows in blocks.split(len(self.queue), *rows)
-            ]
-            loss, entropy, peak = torch.stack([means for means, _ in parts]).sum(0).unbind()
-            slopes = [torch.cat(each) for each in zip(*(each for _, each in parts), strict=True)]
-        if self.training:
-            self.teacher_entropy.copy_(entropy)
-            self.teacher_peak.copy_(peak)
-        return sloped(loss, tuple(itertools.compress(rows, learned)), tuple(slopes))
+        queue waits for the backward pass or is computed twice, and the queue may move before.
 
-    def _against(
-        self, student_rows: Tensor, teacher_rows: Tensor, batch: int, learned: list[bool]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """What some samples of a batch add to loss, entropy and peak, and the loss's slopes."""
-        warmths = (self.student_temperature, self.teacher_temperature)
-        pairs = zip((student_rows, teacher_rows), warmths, strict=True)
-        # both soft-maxes at once, in place: two matrices of this size, one exponential of each
-        logs = torch.cat([rows / warmth for rows, warmth in pairs]) @ self.queue.T
-        logs.sub_(logs.amax(1, keepdim=True))
-        chances = logs.exp()
-        whole = chances.sum(1, keepdim=True)
-        logs.sub_(whole.log())
-        chances.div_(whole)
-        (student_RK, target_RK), (logs_RK, goal_RK) = chances.chunk(2), logs.chunk(2)
-        told_R = torch.linalg.vecdot(target_RK, logs_RK)
-        entropy_R = -torch.linalg.vecdot(target_RK, goal_RK)
-        peak_R = 1 / whole.squeeze(1).chunk(2)[1]  # the largest one's exponential was of zero
-        means = torch.stack([-told_R, entropy_R, peak_R]).sum(1) / batch
-        slopes: list[Tensor] = []
-        if learned[0]:
-            slope_RK = student_RK.sub_(target_RK)
-            slopes.append(slope_RK @ self.queue / (warmths[0] * batch))
-        if learned[1]:
-            slope_RK = logs_RK.sub_(told_R[:, None]).mul_(target_RK)
-            slopes.append(slope_RK @ self.queue / (-warmths[1] * batch))
-        return means, slopes
+        A logit is linear in the queue's row, so what the teacher expects of the student's logits
+        is the student's logit of the row that the teacher expects: the mean row is all it takes.
+        """
+        learned = [each.requires_grad for each in (student_BD, teacher_BD)]
+        warmth, goal_warmth = self.student_temperature, self.teacher_temperature
+        with torch.no_grad():
+            student, teacher = student_BD / warmth, teacher_BD / goal_warmth
+            read = _read(torch.cat([student, teacher]), self.queue, products=learned[1])
+            (mean, goal), (whole, goal_whole) = read.mean.chunk(2), read.log_sum.chunk(2)
+            told = torch.linalg.vecdot(student, goal)
+            loss = (whole - told).mean()
+            slopes: list[Tensor] = []
+            if learned[0]:
+                slopes.append((mean - goal) / (warmth * len(mean)))
+            if learned[1]:
+                moved = told[:, None] * goal - read.product
+                slopes.append(moved / (goal_warmth * len(mean)))
+            if self.training:
+                entropy = goal_whole - torch.linalg.vecdot(teacher, goal)
+                self.teacher_entropy.copy_(entropy.clamp_min(0).mean())
+                self.teacher_peak.copy_(read.peak.chunk(2)[1].mean())
+        rows = itertools.compress((student_BD, teacher_BD), learned)
+        return sloped(loss, tuple(rows), tuple(slopes))
+
+
+class _Reading(NamedTuple):
+    """What every query reads of a queue by the softmax of its products with the rows.
+
+    Attributes:
+        mean: the mean of the rows, Q×D.
+        log_sum: the logarithm of the sum of the logits' exponentials, Q.
+        peak: the largest probability, Q.
+        product: for the second half of the queries, the teacher's, the mean of the rows times
+            the student's logits; of no rows unless asked for.
+    """
+
+    mean: Tensor
+    log_sum: Tensor
+    peak: Tensor
+    product: Tensor
+
+
+def _read(queries_QD: Tensor, queue_KD: Tensor, *, products: bool) -> _Reading:
+    """Read a queue as attention is computed (Milakov & Gimelshein, arXiv 1805.02867): a block of
+    it at a time, by exponentials over the largest logit so far, scaled anew when that grows. So
+    nothing of the size of batch by queue is ever whole, and a block stays in the cache."""
+    half, dim = len(queries_QD) // 2, queue_KD.shape[1]
+    top = queries_QD.new_full((len(queries_QD), 1), -torch.inf)
+    whole, sums = torch.zeros_like(top), queries_QD.new_zeros(len(queries_QD), dim)
+    product = sums.new_zeros(half if products else 0, dim)
+    at_once = blocks.in_cache(queue_KD.device)
+    for (rows,) in blocks.split(len(queries_QD), queue_KD, at_once=at_once):
+        logits = queries_QD @ rows.T
+        before, top = top, torch.maximum(top, logits.amax(1, keepdim=True))
+        scale = before.sub_(top).exp_()
+        told = logits[: len(product)].clone()
+        chances = logits.sub_(top).exp_()
+        whole.mul_(scale).add_(chances.sum(1, keepdim=True))
+        sums.mul_(scale).addmm_(chances, rows)
+        if products:
+            product.mul_(scale[half:]).addmm_(told.mul_(chances[half:]), rows)
+    return _Reading(
+        mean=sums.div_(whole),
+        log_sum=(top + whole.log()).squeeze(1),
+        peak=1 / whole.squeeze(1),
+        product=product.div_(whole[len(whole) - len(product) :]),
+    )
 
 
 def _teacher_head(kind: str, teacher_dim: int, dim: int) -> nn.Module:
