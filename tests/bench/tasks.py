@@ -51,6 +51,16 @@ class Raises:
         raise Fault("no such thing") if self.fault else KeyError("no such thing")
 
 
+class Unreadable:
+    """Cannot be unpickled, as a task of a module that only the parent can import."""
+
+    def __call__(self, device: torch.device, stop: Stop, tell: Tell) -> Result:
+        raise AssertionError("nobody reads it")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return __import__, ("no_such_module",)
+
+
 @dataclass(frozen=True)
 class Waits:
     """Write down who is at it, wait to be asked to stop, and write that down."""

@@ -16,7 +16,7 @@ from relatum.bench import workers
 from relatum.bench.pool import Died, Message, Note, Result, Steps
 from relatum.bench.workers import Processes
 from relatum.types import Fault
-from tests.bench.tasks import Dies, Raises, Says, Waits
+from tests.bench.tasks import Dies, Raises, Says, Unreadable, Waits
 from tests.processes import ROOT, long
 
 CPU = torch.device("cpu")
@@ -99,8 +99,11 @@ def test_a_fault_is_for_the_user_and_the_rest_for_us(pool: Processes) -> None:
     pool.submit("b", Raises(fault=False))
     with pytest.raises(RuntimeError, match=r"(?s)failed:.*Traceback.*KeyError: 'no such thing'"):
         gather(pool, "b")
-    pool.submit("c", Says())
-    assert isinstance(gather(pool, "c")["c"][-1], Result)
+    pool.submit("c", Unreadable())
+    with pytest.raises(RuntimeError, match=r"(?s)failed:.*Traceback.*No module named 'no_such"):
+        gather(pool, "c")
+    pool.submit("d", Says())
+    assert isinstance(gather(pool, "d")["d"][-1], Result)
 
 
 def test_asked_to_stop_they_save(tmp_path: Path) -> None:

@@ -177,6 +177,12 @@ def serve(pipe: Connection, device: str) -> None:
             end()
             time.sleep(GRACE)
             os._exit(1)
+        except Exception:  # a task that cannot be read here
+            failed()
+            end()
+
+    def failed() -> None:
+        tell(RuntimeError(f"a worker of the benchmark failed:\n{traceback.format_exc()}"))
 
     def tell(message: Steps | Note | About | Result | BaseException) -> None:
         with contextlib.suppress(OSError):
@@ -192,7 +198,7 @@ def serve(pipe: Connection, device: str) -> None:
             tell(fault)
             continue
         except Exception:
-            tell(RuntimeError(f"a worker of the benchmark failed:\n{traceback.format_exc()}"))
+            failed()
             return
         asked = stop.signum is not None  # perhaps by somebody else than its parent
         result = replace(result, unsound=result.unsound or asked)
