@@ -26,9 +26,15 @@ IN_CACHE = 2**18
 Tensors = tuple[Tensor, ...]
 
 
-def in_cache(device: torch.device) -> int:
-    """Entries at a time of what is gone over several times: fewer on a processor."""
-    return min(IN_CACHE, AT_ONCE) if device.type == "cpu" else AT_ONCE
+def in_cache(device: torch.device, most: int | None = None) -> int:
+    """Entries of a block that is gone over several times: fewer on a processor, for its cache.
+
+    Args:
+        device: where it is computed.
+        most: anywhere; ``AT_ONCE`` when ``None``.
+    """
+    most = AT_ONCE if most is None else most
+    return min(IN_CACHE, most) if device.type == "cpu" else most
 
 
 def fit(entries: int, rows: int) -> bool:

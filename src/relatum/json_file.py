@@ -19,11 +19,13 @@ def read(path: Path, model: type[Model], again: str) -> Model | None:
         again: how it comes to be anew, for the user of a damaged one.
 
     Raises:
-        Fault: it is damaged.
+        Fault: it is damaged, or cannot be read.
     """
     if not path.exists():
         return None
     try:
         return model.model_validate_json(path.read_text())
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise Fault(f"{path} cannot be read: {error.strerror}") from error
+    except (ValidationError, UnicodeDecodeError) as error:
         raise Fault(f"{path} is damaged; delete it and {again}") from error

@@ -122,7 +122,7 @@ def draw(places_B: Tensor, count: int, key: Tensor, others: Tensor | int) -> Ten
     every_N = _mix(torch.arange(size, dtype=torch.int32, device=places_B.device))
     own_B = _mix(_mix(key.to(places_B.device, torch.int32, copy=True)) ^ places_B.int())
     chosen: list[Tensor] = []
-    at_once = min(blocks.IN_CACHE, AT_ONCE) if places_B.device.type == "cpu" else AT_ONCE
+    at_once = blocks.in_cache(places_B.device, AT_ONCE)
     for places, own in blocks.split(size, places_B, own_B, at_once=at_once):
         lots = _mix(every_N ^ own[:, None])  # no two of a row alike: ties would go by the device
         lots.clamp_min_(_LOWEST + 1)  # above those of whom may not be chosen

@@ -11,10 +11,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-if dist.is_available():
-    # Imported by DDP when the processes have met already, its defaults would hold their group for
-    # good: gloo's threads would outlive the interpreter, and one that then lets go of a tensor
-    # aborts a process that had done all its work.
+if dist.is_available() and not dist.is_initialized():
+    # DDP imports this module. When the processes have met before, its functions' defaults hold
+    # their group for good: gloo's threads outlive the interpreter, and may abort a process that
+    # has done all its work. So it is imported first.
     import torch.distributed.nn.functional
 
 

@@ -1,3 +1,4 @@
+import copy
 import math
 import weakref
 from typing import Any
@@ -98,6 +99,22 @@ def test_a_certain_teacher_makes_it_infonce() -> None:
     torch.testing.assert_close(value, F.cross_entropy(logits, torch.arange(4)))
     assert float(loss.teacher_peak) == pytest.approx(1)
     assert float(loss.teacher_entropy) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("temperature", [0.02, 0.1])
+def test_the_slope_of_a_certain_teacher_is_no_rounding_noise(temperature: float) -> None:
+    """A softmax of one row has next to no slope; an optimiser would make much of its rounding."""
+    settings: dict[str, Any] = {"student_dim": 32, "teacher_dim": 32, "queue_size": 2048}
+    exact = build(**settings, dim=64, teacher_head="trainable", teacher_temperature=temperature)
+    rough = copy.deepcopy(exact).float()
+    student, teacher = randn(16, 32), randn(16, 32, seed=1)
+    exact(student, teacher).backward()
+    rough(student.float(), teacher.float()).backward()
+    for name in ("student_head.weight", "teacher_head.weight"):
+        wanted, have = (loss.get_parameter(name).grad for loss in (exact, rough))
+        assert wanted is not None
+        assert have is not None
+        assert torch.dist(have, wanted) < 1e-4 * wanted.norm(), name
 
 
 def test_least_is_the_entropy_of_the_teacher() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pickle
 import queue
 import signal
 import sys
@@ -169,17 +170,21 @@ def serve(pipe: Connection, device: str) -> None:
         tasks.put(None)
 
     def listen() -> None:
-        try:
-            while (task := pipe.recv()) is not None:
-                tasks.put(task)
-            end()
-        except (EOFError, OSError):  # the parent is dead
-            end()
-            time.sleep(GRACE)
-            os._exit(1)
-        except Exception:  # a task that cannot be read here
-            failed()
-            end()
+        while True:
+            try:
+                said = pipe.recv_bytes()
+            except (EOFError, OSError):  # the parent is dead
+                end()
+                time.sleep(GRACE)
+                os._exit(1)
+            try:
+                task: Task | None = pickle.loads(said)
+            except BaseException:  # of a module that cannot be imported here, or ends as it is
+                failed()
+                return end()
+            if task is None:
+                return end()
+            tasks.put(task)
 
     def failed() -> None:
         tell(RuntimeError(f"a worker of the benchmark failed:\n{traceback.format_exc()}"))

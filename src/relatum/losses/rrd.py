@@ -41,7 +41,7 @@ class RRD(nn.Module):
 
     The last training step's ``teacher_entropy`` (nats; near zero means one-hot on the sample
     itself, near :math:`\ln K` means uniform) and ``teacher_peak`` (mean of the largest
-    probability) are kept for the log.
+    probability) are kept for the log. Value and entropy are exact to some :math:`10^{-7} / \tau`.
 
     Args:
         student_dim: width of the student's embedding.
@@ -144,29 +144,31 @@ class RRD(nn.Module):
         """The loss. Its slopes are found along with it, so that nothing of the size of batch by
         queue waits for the backward pass or is computed twice, and the queue may move before.
 
-        A logit is linear in the queue's row, so what the teacher expects of the student's logits
-        is the student's logit of the row that the teacher expects: the mean row is all it takes.
+        A logit is linear in the queue's row, so what the teacher's softmax expects of the student's
+        logits is the student's logit of the mean row that the softmax expects.
         """
-        learned = [each.requires_grad for each in (student_BD, teacher_BD)]
-        warmth, goal_warmth = self.student_temperature, self.teacher_temperature
+        rows = (student_BD, teacher_BD)
+        learned = [each.requires_grad for each in rows]
+        batch, temperatures = len(student_BD), (self.student_temperature, self.teacher_temperature)
         with torch.no_grad():
-            student, teacher = student_BD / warmth, teacher_BD / goal_warmth
-            read = _read(torch.cat([student, teacher]), self.queue, products=learned[1])
-            (mean, goal), (whole, goal_whole) = read.mean.chunk(2), read.log_sum.chunk(2)
-            told = torch.linalg.vecdot(student, goal)
-            loss = (whole - told).mean()
+            pairs = zip(rows, temperatures, strict=True)
+            queries = torch.cat([each / temperature for each, temperature in pairs])
+            read = _read(queries, self.queue)
+            student_mean, teacher_mean = read.mean.chunk(2)
+            student_log_sum, teacher_log_sum = read.log_sum.chunk(2)
+            student, teacher = queries.chunk(2)
+            loss = (student_log_sum - torch.linalg.vecdot(student, teacher_mean)).mean()
             slopes: list[Tensor] = []
             if learned[0]:
-                slopes.append((mean - goal) / (warmth * len(mean)))
+                slopes.append((student_mean - teacher_mean) / (temperatures[0] * batch))
             if learned[1]:
-                moved = told[:, None] * goal - read.product
-                slopes.append(moved / (goal_warmth * len(mean)))
+                covariance = _covariance(queries, self.queue, teacher_log_sum)
+                slopes.append(covariance / (-temperatures[1] * batch))
             if self.training:
-                entropy = goal_whole - torch.linalg.vecdot(teacher, goal)
+                entropy = teacher_log_sum - torch.linalg.vecdot(teacher, teacher_mean)
                 self.teacher_entropy.copy_(entropy.clamp_min(0).mean())
                 self.teacher_peak.copy_(read.peak.chunk(2)[1].mean())
-        rows = itertools.compress((student_BD, teacher_BD), learned)
-        return sloped(loss, tuple(rows), tuple(slopes))
+        return sloped(loss, tuple(itertools.compress(rows, learned)), tuple(slopes))
 
 
 class _Reading(NamedTuple):
@@ -176,41 +178,60 @@ class _Reading(NamedTuple):
         mean: the mean of the rows, Q×D.
         log_sum: the logarithm of the sum of the logits' exponentials, Q.
         peak: the largest probability, Q.
-        product: for the second half of the queries, the teacher's, the mean of the rows times
-            the student's logits; of no rows unless asked for.
     """
 
     mean: Tensor
     log_sum: Tensor
     peak: Tensor
-    product: Tensor
 
 
-def _read(queries_QD: Tensor, queue_KD: Tensor, *, products: bool) -> _Reading:
+def _read(queries_QD: Tensor, queue_KD: Tensor) -> _Reading:
     """Read a queue as attention is computed (Milakov & Gimelshein, arXiv 1805.02867): a block of
     it at a time, by exponentials over the largest logit so far, scaled anew when that grows. So
-    nothing of the size of batch by queue is ever whole, and a block stays in the cache."""
-    half, dim = len(queries_QD) // 2, queue_KD.shape[1]
-    top = queries_QD.new_full((len(queries_QD), 1), -torch.inf)
-    whole, sums = torch.zeros_like(top), queries_QD.new_zeros(len(queries_QD), dim)
-    product = sums.new_zeros(half if products else 0, dim)
-    at_once = blocks.in_cache(queue_KD.device)
-    for (rows,) in blocks.split(len(queries_QD), queue_KD, at_once=at_once):
+    nothing of the size of batch by queue is ever whole."""
+    top_Q1 = queries_QD.new_full((len(queries_QD), 1), -torch.inf)
+    total_Q1 = torch.zeros_like(top_Q1)
+    sum_QD = queries_QD.new_zeros(len(queries_QD), queue_KD.shape[1])
+    for rows in _blocks(queries_QD, queue_KD):
         logits = queries_QD @ rows.T
-        before, top = top, torch.maximum(top, logits.amax(1, keepdim=True))
-        scale = before.sub_(top).exp_()
-        told = logits[: len(product)].clone()
-        chances = logits.sub_(top).exp_()
-        whole.mul_(scale).add_(chances.sum(1, keepdim=True))
-        sums.mul_(scale).addmm_(chances, rows)
-        if products:
-            product.mul_(scale[half:]).addmm_(told.mul_(chances[half:]), rows)
-    return _Reading(
-        mean=sums.div_(whole),
-        log_sum=(top + whole.log()).squeeze(1),
-        peak=1 / whole.squeeze(1),
-        product=product.div_(whole[len(whole) - len(product) :]),
-    )
+        before_Q1, top_Q1 = top_Q1, torch.maximum(top_Q1, logits.amax(1, keepdim=True))
+        scale_Q1 = before_Q1.sub_(top_Q1).exp_()
+        exponentials = logits.sub_(top_Q1).exp_()
+        total_Q1.mul_(scale_Q1).add_(exponentials.sum(1, keepdim=True))
+        sum_QD.mul_(scale_Q1).addmm_(exponentials, rows)
+    log_sum = (top_Q1 + total_Q1.log()).squeeze(1)
+    return _Reading(sum_QD.div_(total_Q1), log_sum, 1 / total_Q1.squeeze(1))
+
+
+def _covariance(queries_QD: Tensor, queue_KD: Tensor, teacher_log_sum: Tensor) -> Tensor:
+    """How the student's logits and the queue's rows vary together under the teacher's softmax, B×D.
+
+    The logits are centred before they are weighed: where the teacher is certain nothing is left,
+    while the difference of two means would leave their rounding.
+    """
+    parts = _blocks(queries_QD, queue_KD)
+
+    def seen(rows: Tensor) -> tuple[Tensor, Tensor]:
+        student_BK, teacher_BK = (queries_QD @ rows.T).chunk(2)
+        return teacher_BK.sub_(teacher_log_sum[:, None]).exp_(), student_BK
+
+    total_B1 = expected_B1 = teacher_log_sum.new_zeros(len(teacher_log_sum), 1)
+    for rows in parts:
+        target_BK, student_BK = seen(rows)
+        total_B1 = total_B1 + target_BK.sum(1, keepdim=True)
+        expected_B1 = expected_B1 + torch.linalg.vecdot(target_BK, student_BK)[:, None]
+    expected_B1 = expected_B1 / total_B1
+    covariance_BD = queries_QD.new_zeros(len(teacher_log_sum), queue_KD.shape[1])
+    for rows in parts:
+        target_BK, student_BK = seen(rows)
+        covariance_BD.addmm_(student_BK.sub_(expected_B1).mul_(target_BK), rows)
+    return covariance_BD.div_(total_B1)
+
+
+def _blocks(queries_QD: Tensor, queue_KD: Tensor) -> list[Tensor]:
+    """The queue, in blocks whose logits a processor's cache holds for batches of usual size."""
+    at_once = blocks.in_cache(queue_KD.device)
+    return [rows for (rows,) in blocks.split(len(queries_QD), queue_KD, at_once=at_once)]
 
 
 def _teacher_head(kind: str, teacher_dim: int, dim: int) -> nn.Module:
