@@ -142,7 +142,7 @@ class RRD(nn.Module):
 
     def _against_queue(self, student_BD: Tensor, teacher_BD: Tensor) -> Scalar:
         """The loss. Its slopes are found along with it, so that nothing of the size of batch by
-        queue waits for the backward pass or is computed twice, and the queue may move before.
+        queue waits for the backward pass, and the queue may move before.
 
         A logit is linear in the queue's row, so what the teacher's softmax expects of the student's
         logits is the student's logit of the mean row that the softmax expects.
